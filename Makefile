@@ -1,0 +1,42 @@
+# Each target does its own set-up (scripts/setup). CI calls `make test` and nothing else.
+
+SHELL := bash
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+
+.PHONY: help demo test check unit netns format lock build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## a cluster in namespaces: what a macvlan pod reaches without the plugin, and with it
+	@scripts/as-root $(BIN)/underlay lab demo
+
+test: check ## everything: check, then unit, repo and netns tests (ARGS='-k veth' picks some)
+	scripts/isolated $(BIN)/pytest $(ARGS)
+
+check: build ## format, lint, types, layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: build ## the tests that need no kernel: unit and repo
+	$(BIN)/pytest tests/unit tests/repo $(ARGS)
+
+netns: build ## the tests on a real kernel, in namespaces of their own
+	scripts/isolated $(BIN)/pytest tests/netns $(ARGS)
+
+format: build ## put the code in shape, and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: ## pin the dependencies again (ARGS=--upgrade takes new versions)
+	scripts/lock $(ARGS)
+
+build: ## packages that are missing, and .venv with the command .venv/bin/underlay
+	@scripts/setup
+
+clean: ## remove .venv and the tools' caches
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .ruff_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
