@@ -1,0 +1,205 @@
+"""Results: what a chain has made so far, read from prevResult and written for the runtime.
+
+Three shapes are on the wire (CNI SPEC, "Success"): 0.3.0 to 0.4.0 (`version` in each address), 1.0.0
+and 1.1.0 (no `version`; MTU, PCI id, route metrics: Go takes these in 1.0.0 too, and so do we).
+A key that the shape does not know is kept as it is in `extra`, so that a chained plugin loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from underlay.cni.keys import Keys
+from underlay.cni.value import Address, InterfaceAddress, Network, Value
+
+OLD_SHAPE = ("0.3.0", "0.3.1", "0.4.0")
+NEW_SHAPE = ("1.0.0", "1.1.0")
+U32 = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A link; `sandbox` is the path of its network namespace, empty on the host. `mtu` 0: not told."""
+
+    name: str
+    mac: str = ""
+    sandbox: str = ""
+    mtu: int = 0
+    socket_path: str = ""
+    pci_id: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IpConfig:
+    """An address with its prefix length; `interface` is an index into the result's interfaces."""
+
+    address: InterfaceAddress
+    gateway: Address | None = None
+    interface: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRoute:
+    """A route of the pod; without `gw` the gateway of the address of its family is meant."""
+
+    dst: Network
+    gw: Address | None = None
+    mtu: int = 0
+    advmss: int = 0
+    priority: int | None = None
+    table: int | None = None
+    scope: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the plugins of a chain have made, in the order in which they made it."""
+
+    interfaces: tuple[Interface, ...] = ()
+    ips: tuple[IpConfig, ...] = ()
+    routes: tuple[ResultRoute, ...] = ()
+    dns: dict[str, Any] = field(default_factory=dict, hash=False)
+    extra: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def with_interfaces(self, *interfaces: Interface) -> Result:
+        """Append interfaces: at the end, so that `ips[].interface` keep pointing where they did."""
+        return replace(self, interfaces=self.interfaces + interfaces)
+
+    def addresses_of(self, ifname: str, sandbox: str = "") -> tuple[IpConfig, ...]:
+        """Give the addresses of a NIC of the pod, and those that name no interface at all.
+
+        The NIC is the one of that name in this sandbox; if the sandbox's path is written in another
+        way (or not known any more), the ones of that name in any sandbox. Never one of the host.
+        """
+        named = {i for i, nic in enumerate(self.interfaces) if nic.name == ifname and nic.sandbox}
+        exact = {i for i in named if self.interfaces[i].sandbox == sandbox}
+        return tuple(ip for ip in self.ips if ip.interface is None or ip.interface in (exact or named))
+
+
+def parse(raw: Mapping[str, Any], cni_version: str, where: str = "prevResult") -> Result:
+    """Read a result in its own version, or in the configuration's where it does not say.
+
+    Raises InvalidConfig that names the place and the value: `prevResult.ips[0].address: "…" is not …`.
+    """
+    keys = Keys(raw, where=where)
+    version = keys.choice("cniVersion", (*OLD_SHAPE, *NEW_SHAPE), cni_version)
+    interfaces = tuple(_read_interface(item, version) for item in keys.sections("interfaces"))
+    return Result(
+        interfaces=interfaces,
+        ips=tuple(_read_ip(item, version, len(interfaces)) for item in keys.sections("ips")),
+        routes=tuple(_read_route(item, version) for item in keys.sections("routes")),
+        dns=keys.section("dns").rest(),
+        extra=keys.rest(),
+    )
+
+
+def render(result: Result, cni_version: str) -> dict[str, Any]:
+    """Write a result in the version that the configuration asks for; what that cannot say is left out."""
+    lists = {
+        "interfaces": [_write_interface(interface, cni_version) for interface in result.interfaces],
+        "ips": [_write_ip(ip, cni_version) for ip in result.ips],
+        "routes": [_write_route(route, cni_version) for route in result.routes],
+    }
+    dns = {"dns": result.dns} if any(result.dns.values()) else {}
+    return {**result.extra, "cniVersion": cni_version, **_without_empty(lists), **dns}
+
+
+def _read_interface(keys: Keys, version: str) -> Interface:
+    name, mac, sandbox = _required(keys, "name").text(), keys.text("mac", ""), keys.text("sandbox", "")
+    if version in OLD_SHAPE:
+        return Interface(name, mac, sandbox, extra=keys.rest())
+    return Interface(
+        name,
+        mac,
+        sandbox,
+        mtu=keys.integer("mtu", 0, 0, U32),
+        socket_path=keys.text("socketPath", ""),
+        pci_id=keys.text("pciID", ""),
+        extra=keys.rest(),
+    )
+
+
+def _read_ip(keys: Keys, version: str, interfaces: int) -> IpConfig:
+    if version in OLD_SHAPE:
+        keys.present("version")  # said by the address itself, and written again from it
+    return IpConfig(
+        address=_required(keys, "address").interface_address(),
+        gateway=_address(keys, "gateway"),
+        interface=_interface_index(keys, interfaces),
+        extra=keys.rest(),
+    )
+
+
+def _read_route(keys: Keys, version: str) -> ResultRoute:
+    dst, gw = _required(keys, "dst").network(), _address(keys, "gw")
+    if version in OLD_SHAPE:
+        return ResultRoute(dst, gw, extra=keys.rest())
+    return ResultRoute(
+        dst,
+        gw,
+        mtu=keys.integer("mtu", 0, 0, U32),
+        advmss=keys.integer("advmss", 0, 0, U32),
+        priority=keys.integer("priority", None, 0, U32),
+        table=keys.integer("table", None, 0, U32),
+        scope=keys.integer("scope", None, 0, 255),
+        extra=keys.rest(),
+    )
+
+
+def _required(keys: Keys, key: str) -> Value:
+    value = keys.value(key)
+    if value is None:
+        raise keys.missing(key, "the plugin before this one in the chain must give it")
+    return value
+
+
+def _address(keys: Keys, key: str) -> Address | None:
+    value = keys.value(key)
+    return None if value is None or value.raw == "" else value.address()  # Go writes "" for no address
+
+
+def _interface_index(keys: Keys, interfaces: int) -> int | None:
+    value = keys.value("interface")
+    if value is None:
+        return None
+    if not interfaces:
+        raise value.wrong("points to an interface, but the result lists none")
+    return value.integer(0, interfaces - 1)
+
+
+def _write_interface(interface: Interface, version: str) -> dict[str, Any]:
+    old = {"mac": interface.mac, "sandbox": interface.sandbox}
+    new = {"mtu": interface.mtu, "socketPath": interface.socket_path, "pciID": interface.pci_id}
+    fields = {**old, **new} if version in NEW_SHAPE else old
+    return {**interface.extra, "name": interface.name, **_without_empty(fields)}
+
+
+def _write_ip(ip: IpConfig, version: str) -> dict[str, Any]:
+    written: dict[str, Any] = {**ip.extra, "address": str(ip.address)}
+    if version in OLD_SHAPE:
+        written["version"] = str(ip.address.version)
+    if ip.gateway is not None:
+        written["gateway"] = str(ip.gateway)
+    if ip.interface is not None:
+        written["interface"] = ip.interface
+    return written
+
+
+def _write_route(route: ResultRoute, version: str) -> dict[str, Any]:
+    written: dict[str, Any] = {**route.extra, "dst": str(route.dst)}
+    if route.gw is not None:
+        written["gw"] = str(route.gw)
+    if version in NEW_SHAPE:
+        written |= _without_empty({"mtu": route.mtu, "advmss": route.advmss})
+        numbers = {"priority": route.priority, "table": route.table, "scope": route.scope}
+        written |= {key: number for key, number in numbers.items() if number is not None}
+    return written
+
+
+def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value}
