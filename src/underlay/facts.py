@@ -1,0 +1,30 @@
+"""What a plugin is told of the world before it plans: read once, plain values, no way back to the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+
+from underlay.objects import IP, Ns, Route
+from underlay.objects.link import Link
+from underlay.plan import Plan
+
+Interface = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The node, the pod and the NIC of one call.
+
+    `node_addresses` are all global addresses of the host namespace but kube-ipvs0's, in the kernel's
+    order; `node_sources` gives for a pod address the address by which the node reaches it.
+    `siblings` are the plans of the pod's other attachments.
+    """
+
+    nic: Link
+    nic_addresses: tuple[Interface, ...] = ()
+    node_addresses: tuple[IP, ...] = ()
+    node_sources: dict[IP, IP] = field(default_factory=dict)
+    pod_routes: tuple[Route, ...] = ()
+    rp_filter_of_all: dict[Ns, int] = field(default_factory=dict)
+    siblings: tuple[Plan, ...] = ()

@@ -1,0 +1,107 @@
+"""Reads what a plugin has to know before it plans: addresses, routes, how the node reaches the pod."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+
+from underlay.facts import Facts, Interface
+from underlay.netlink.kernel import Netlink
+from underlay.objects import HOST, IP, MAIN, OURS, POD, Ns, Object, Route
+from underlay.objects.link import Link
+from underlay.objects.route import HEADER as ROUTE
+from underlay.objects.route import RTA_DST, RTA_PREFSRC, routes, routes_request
+from underlay.objects.rule import rules
+from underlay.objects.wire import (
+    AF_INET,
+    DUMP,
+    RTM_GETADDR,
+    RTM_GETROUTE,
+    Message,
+    address,
+    attribute,
+    attributes,
+    family_of,
+    number,
+    u32,
+)
+from underlay.plan import Plan
+
+ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_F_DADFAILED = 0x08
+SCOPE_UNIVERSE = 0
+RTM_GETNETCONF = 82
+NETCONFA_IFINDEX, NETCONFA_RP_FILTER = 1, 3
+ALL = -1  # NETCONFA_IFINDEX_ALL
+IPVS = "kube-ipvs0"  # kube-proxy puts every ClusterIP there: no address of the node's own
+
+
+class NodeKernel(Netlink):
+    """A kernel that answers what the verbs ask beyond a plan's own objects."""
+
+    def facts(self, nic: Link, addresses: Sequence[IP], siblings: Sequence[Plan]) -> Facts:
+        """The facts for an attachment with that NIC; `addresses` are those that the result gives it."""
+        on_nic = _global_addresses(self, POD, nic.index)
+        ipvs = self.link(HOST, IPVS)
+        node = _global_addresses(self, HOST, but=ipvs.index if ipvs else 0)
+        pod = dict.fromkeys([*addresses, *(found.ip for found in on_nic)])
+        return Facts(
+            nic=nic,
+            nic_addresses=on_nic,
+            node_addresses=tuple(dict.fromkeys(found.ip for found in node)),
+            node_sources={ip: source for ip in pod if (source := _source_toward(self, ip))},
+            pod_routes=(*routes(self, POD, 4), *routes(self, POD, 6)),
+            rp_filter_of_all={ns: _rp_filter_of_all(self, ns) for ns in (HOST, POD)},
+            siblings=tuple(siblings),
+        )
+
+    def main_defaults(self) -> list[Route]:
+        """The default routes of the pod's main table that are not ours."""
+        both = routes(self, POD, 4, table=MAIN) + routes(self, POD, 6, table=MAIN)
+        return [route for route in both if route.is_default and route.proto != OURS]
+
+    def ours(self, ns: Ns) -> frozenset[Object]:
+        """Every route and rule of a namespace that carries our protocol number."""
+        found: list[Object] = []
+        for version in (4, 6):
+            found += routes(self, ns, version, proto=OURS)
+            found += [rule for rule in rules(self, ns, version) if rule.proto == OURS]
+        return frozenset(found)
+
+    def is_table_in_use(self, version: int, table: int) -> bool:
+        """Whether a table of the host holds a route of ours; costs the same however many it holds."""
+        return self.lists_anything(HOST, routes_request(version, table, OURS))
+
+
+def _global_addresses(kernel: Netlink, ns: Ns, index: int = 0, but: int = 0) -> tuple[Interface, ...]:
+    """The global addresses of a namespace, or of the link `index`, without those of the link `but`."""
+    found = []
+    for body in kernel.dump(ns, Message(RTM_GETADDR, DUMP, ADDRESS.pack(0, 0, 0, 0, index))):
+        _, length, flags, scope, on = ADDRESS.unpack_from(body)
+        attrs = attributes(body, ADDRESS.size)
+        flags = u32(attrs[IFA_FLAGS]) if IFA_FLAGS in attrs else flags
+        if scope == SCOPE_UNIVERSE and on != but and index in (0, on) and not flags & IFA_F_DADFAILED:
+            own = attrs.get(IFA_LOCAL) or attrs[IFA_ADDRESS]
+            found.append(_interface(own, length))
+    return tuple(found)
+
+
+def _interface(packed: bytes, length: int) -> IPv4Interface | IPv6Interface:
+    return ip_interface((packed, length))
+
+
+def _source_toward(kernel: Netlink, ip: IP) -> IP | None:
+    """`ip route get`: the address that the node would speak from; None where it has no way there."""
+    header = ROUTE.pack(family_of(ip.version), ip.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    body = kernel.get(HOST, Message(RTM_GETROUTE, 0, header + attribute(RTA_DST, ip.packed)))
+    source = attributes(body, ROUTE.size).get(RTA_PREFSRC) if body else None
+    return address(source) if source else None
+
+
+def _rp_filter_of_all(kernel: Netlink, ns: Ns) -> int:
+    request = struct.pack("=Bxxx", AF_INET) + number(NETCONFA_IFINDEX, ALL)
+    body = kernel.get(ns, Message(RTM_GETNETCONF, 0, request))
+    found = attributes(body, 4).get(NETCONFA_RP_FILTER) if body else None
+    return u32(found) if found else 0

@@ -1,0 +1,227 @@
+"""The kernel of one call: a host namespace, and a pod's where it is still there.
+
+Implements `plan.Kernel` for any object and `objects.View` for their encoding. It knows no kind of
+object itself; what it knows is how requests travel: which can share a datagram, what a refusal means.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Sequence
+
+from underlay.cni.errors import CniError, KernelError
+from underlay.netlink.socket import NetlinkSocket, Refused, Reply
+from underlay.netns import entered
+from underlay.objects import HOST, POD, Ns, Object, Request, Route, VethPair, View, Write
+from underlay.objects.link import Link, decode_link, link_by_index, link_by_name
+from underlay.objects.wire import ECHO, EXCL, Message
+from underlay.plan import Added, Found, Outcome
+
+GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL}
+PROC = "/proc/sys/net/"
+Encode = Callable[[View], Request | None]
+
+
+class Netlink:
+    """Works on namespace descriptors that the caller owns; `close` frees its sockets."""
+
+    def __init__(self, host: int, pod: int | None) -> None:
+        self._netns: dict[Ns, int] = {HOST: host} | ({} if pod is None else {POD: pod})
+        self._sockets: dict[Ns, NetlinkSocket] = {}
+        self._indexes: dict[tuple[Ns, str], int] = {}
+        self._names: dict[tuple[Ns, int], str] = {}
+        self._links: dict[tuple[Ns, str], Link | None] = {}
+        self._dumps: dict[tuple[Ns, Message], list[bytes]] = {}
+
+    def close(self) -> None:
+        for opened in self._sockets.values():
+            opened.close()
+        self._sockets = {}
+
+    def has(self, ns: Ns) -> bool:
+        return ns in self._netns
+
+    # As plan.Kernel
+
+    def add(self, objects: Sequence[Object]) -> list[Outcome]:
+        """A run is what can share one datagram: one namespace, up to a link whose index the rest needs."""
+        outcomes: list[Outcome | None] = []
+        batch: list[Message] = []
+        for obj in objects:
+            if obj.ns != objects[0].ns:
+                break
+            try:
+                step = self._step(obj)
+            except CniError as error:
+                outcomes.append(error)
+                break
+            if isinstance(step, Write):
+                if not outcomes:
+                    outcomes.append(self._outcome(obj, self._write(obj.ns, step)))
+                break
+            if isinstance(step, Found):
+                outcomes.append(step)
+                if step.object != obj:
+                    break
+                continue
+            outcomes.append(None)  # known when the batch has been answered
+            batch.append(step)
+            if step.flags & ECHO:
+                break
+        replies = iter(self._send(objects[0].ns, batch))
+        pairs = zip(objects, outcomes, strict=False)
+        return [self._outcome(obj, next(replies)) if outcome is None else outcome for obj, outcome in pairs]
+
+    def _step(self, obj: Object) -> Request | Found:
+        """What `obj` takes: a request; or, for a setting, which is changed and not made, what it is now."""
+        request = obj.add(self)
+        if isinstance(request, Message) and request.flags & EXCL:
+            return request
+        found = obj.found(self)
+        return request if found is None else Found(found)
+
+    def _outcome(self, obj: Object, reply: Reply) -> Outcome:
+        if reply.refused is None:
+            self._learn_indexes(obj, reply)
+            return Added()
+        if reply.refused.errno == errno.EEXIST:
+            return Found(obj.found(self))
+        return _error(obj, reply.refused)
+
+    def _learn_indexes(self, obj: Object, reply: Reply) -> None:
+        """The echo of a new pair carries both its indexes, which saves asking for them."""
+        if isinstance(obj, VethPair) and reply.bodies:
+            made = decode_link(reply.bodies[0])
+            self._indexes[HOST, obj.host_dev] = made.index
+            self._indexes[POD, obj.pod_dev] = made.peer
+
+    def replace(self, old: Object, new: Object) -> None:
+        for ns, request in new.replace(self):
+            reply = self._write(ns, request) if isinstance(request, Write) else self._send(ns, [request])[0]
+            if reply.refused and reply.refused.errno != errno.EEXIST:
+                raise _error(new, reply.refused)
+
+    def remove(self, objects: Iterable[Object]) -> list[CniError]:
+        failures = self._send_each((obj, obj.remove) for obj in objects if obj.ns in self._netns)
+        self._indexes.clear()  # a link that is made again has another index
+        self._names.clear()
+        return failures
+
+    def restore(self, routes: Iterable[Route]) -> list[CniError]:
+        return self._send_each((route, route.restore) for route in routes if route.ns in self._netns)
+
+    def _send_each(self, wanted: Iterable[tuple[Object, Encode]]) -> list[CniError]:
+        """Sends what there is to send for each object, a datagram a namespace; returns the real failures."""
+        failures: list[CniError] = []
+        batches: dict[Ns, list[tuple[Object, Message]]] = {}
+        for obj, encode in wanted:
+            try:
+                request = encode(self)
+            except CniError:
+                continue  # its link is gone, and it went with the link
+            if isinstance(request, Message):
+                batches.setdefault(obj.ns, []).append((obj, request))
+        for ns in sorted(batches, reverse=True):  # the pod first: its objects may need the pair that goes
+            objects, messages = zip(*batches[ns], strict=True)
+            for obj, reply in zip(objects, self._send(ns, messages), strict=True):
+                if reply.refused and reply.refused.errno not in GONE | {errno.EEXIST}:
+                    failures.append(_error(obj, reply.refused))
+        return failures
+
+    def found(self, obj: Object) -> Object | None:
+        return obj.found(self) if obj.ns in self._netns else None
+
+    # As objects.View
+
+    def link(self, ns: Ns, dev: str) -> Link | None:
+        if (ns, dev) not in self._links:
+            self._links[ns, dev] = self._get_link(ns, link_by_name(dev))
+        return self._links[ns, dev]
+
+    def _get_link(self, ns: Ns, request: Message) -> Link | None:
+        if ns not in self._netns:
+            return None
+        bodies = self._socket(ns).transact([request])[0].bodies
+        return decode_link(bodies[0]) if bodies else None
+
+    def index(self, ns: Ns, dev: str) -> int:
+        if (ns, dev) not in self._indexes:
+            link = self.link(ns, dev)
+            if link is None:
+                raise KernelError(f"there is no link {dev} in the {ns} namespace")
+            self._indexes[ns, dev] = link.index
+        return self._indexes[ns, dev]
+
+    def dev(self, ns: Ns, index: int) -> str:
+        if (ns, index) not in self._names:
+            link = self._get_link(ns, link_by_index(index))
+            self._names[ns, index] = link.name if link else ""
+        return self._names[ns, index]
+
+    def netns_fd(self, ns: Ns) -> int:
+        return self._netns[ns]
+
+    def dump(self, ns: Ns, request: Message) -> list[bytes]:
+        if ns not in self._netns:
+            return []
+        if (ns, request) not in self._dumps:
+            answer = self._socket(ns).dump(request)
+            if isinstance(answer, Refused):
+                if answer.errno not in GONE:  # a table that does not exist has no routes
+                    raise KernelError(f"reading the {ns} namespace: {answer}")
+                answer = []
+            self._dumps[ns, request] = answer
+        return self._dumps[ns, request]
+
+    def lists_anything(self, ns: Ns, request: Message) -> bool:
+        """Whether a dump has an entry. Only its first piece is read, on a socket that is then thrown away."""
+        asked = NetlinkSocket(self._netns[ns])
+        try:
+            return asked.has_first(request)
+        finally:
+            asked.close()
+
+    def get(self, ns: Ns, request: Message) -> bytes | None:
+        """The answer to a request for one thing, None where the kernel has none."""
+        bodies = self._socket(ns).transact([request])[0].bodies
+        return bodies[0] if bodies else None
+
+    def sysctl(self, ns: Ns, path: str) -> str | None:
+        if ns not in self._netns:
+            return None
+        try:
+            with entered(self._netns[ns]), open(PROC + path) as file:
+                return file.read().strip()
+        except OSError:
+            return None
+
+    def _socket(self, ns: Ns) -> NetlinkSocket:
+        if ns not in self._sockets:
+            self._sockets[ns] = NetlinkSocket(self._netns[ns])
+        return self._sockets[ns]
+
+    def _send(self, ns: Ns, messages: Sequence[Message]) -> list[Reply]:
+        if not messages:
+            return []
+        self._forget()
+        return self._socket(ns).transact(messages)
+
+    def _write(self, ns: Ns, request: Write) -> Reply:
+        self._forget()
+        try:
+            with entered(self._netns[ns]), open(PROC + request.path, "w") as file:
+                file.write(request.value)
+        except OSError as error:
+            return Reply(Refused(error.errno or errno.EIO, f"writing {PROC}{request.path}"), [])
+        return Reply(None, [])
+
+    def _forget(self) -> None:
+        """What was read before a change says nothing about the time after it."""
+        self._links.clear()
+        self._dumps.clear()
+
+
+def _error(obj: Object, refused: Refused) -> KernelError:
+    return KernelError(
+        f"{obj}: {refused}", "the kernel refused this; typed in that namespace it says the same"
+    )

@@ -1,0 +1,144 @@
+"""A netlink socket of one network namespace: batches of requests, and dumps that are whole.
+
+Facts of the kernel that shape it: a batch does not stop at its first error; errors are reported
+without being asked for, so one acknowledgement at the end will do; more than about 250 replies to
+one datagram overrun the socket; a dump that was interrupted by a change may lack entries.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from underlay.netns import entered
+from underlay.objects.wire import ACK, REQUEST, Message, attributes
+
+NETLINK_ROUTE = 0
+SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
+HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+ERROR = struct.Struct("=i")
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+DUMP_INTERRUPTED = 0x10
+CAPPED, ACK_TLVS = 0x100, 0x200  # flags of an error message
+NLMSGERR_ATTR_MSG = 1
+BATCH = 100
+BUFFER = 256 * 1024  # a dump comes in pieces of at most 32 KiB
+DUMP_TRIES = 10
+
+
+class Refused(NamedTuple):
+    """What the kernel said to a request it did not carry out: errno, and its own words if it had any."""
+
+    errno: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{os.strerror(self.errno)}{': ' if self.text else ''}{self.text}"
+
+
+class Reply(NamedTuple):
+    """The answer to one request: a refusal, or the bodies of the messages it brought."""
+
+    refused: Refused | None
+    bodies: list[bytes]
+
+
+class NetlinkSocket:
+    """Bound to the namespace of `netns` for its life; not for two threads at once."""
+
+    def __init__(self, netns: int) -> None:
+        with entered(netns):
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE
+            )
+        for option in (NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+            self._socket.setsockopt(SOL_NETLINK, option, 1)
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def transact(self, messages: Sequence[Message]) -> list[Reply]:
+        """Sends all messages, in order; a reply for each."""
+        replies: list[Reply] = []
+        for start in range(0, len(messages), BATCH):
+            replies += self._batch(messages[start : start + BATCH])
+        return replies
+
+    def _batch(self, messages: Sequence[Message]) -> list[Reply]:
+        first = self._sequence + 1
+        last = len(messages) - 1
+        datagram = b"".join(self._pack(msg, ACK if i == last else 0) for i, msg in enumerate(messages))
+        self._socket.send(datagram)
+        replies = [Reply(None, []) for _ in messages]
+        while True:
+            for kind, flags, sequence, body in self._receive():
+                place = sequence - first
+                if not 0 <= place <= last:
+                    continue  # the tail of a dump that was given up
+                if kind != NLMSG_ERROR:
+                    replies[place].bodies.append(body)
+                    continue
+                if ERROR.unpack_from(body)[0]:
+                    replies[place] = Reply(_refusal(body, flags), [])
+                if place == last:
+                    return replies
+
+    def dump(self, message: Message) -> list[bytes] | Refused:
+        """The bodies of all messages of a dump, or why there are none; repeated while it is interrupted."""
+        for _ in range(DUMP_TRIES):
+            self._socket.send(self._pack(message, 0))
+            bodies: list[bytes] = []
+            refused, interrupted = self._collect(bodies)
+            if refused or not interrupted:
+                return refused or bodies
+        return Refused(4, "the tables changed during each of ten dumps")
+
+    def has_first(self, message: Message) -> bool:
+        """Whether a dump begins with an entry; the rest is not read, so nothing else may be asked after this."""
+        self._socket.send(self._pack(message, 0))
+        return self._receive()[0][0] not in (NLMSG_DONE, NLMSG_ERROR)
+
+    def _collect(self, bodies: list[bytes]) -> tuple[Refused | None, bool]:
+        interrupted = False
+        while True:
+            for kind, flags, sequence, body in self._receive():
+                if sequence != self._sequence:
+                    continue
+                interrupted = interrupted or bool(flags & DUMP_INTERRUPTED)
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    failed = len(body) >= ERROR.size and ERROR.unpack_from(body)[0] < 0
+                    return (_refusal(body, flags) if failed else None), interrupted
+                bodies.append(body)
+
+    def _pack(self, message: Message, flags: int) -> bytes:
+        self._sequence += 1
+        size = HEADER.size + len(message.body)
+        flags |= message.flags | REQUEST
+        return HEADER.pack(size, message.type, flags, self._sequence, 0) + message.body + bytes(-size % 4)
+
+    def _receive(self) -> list[tuple[int, int, int, bytes]]:
+        """One datagram: type, flags, sequence number and body of each message in it."""
+        data = self._socket.recv(BUFFER)
+        messages, start = [], 0
+        while start + HEADER.size <= len(data):
+            size, kind, flags, sequence, _ = HEADER.unpack_from(data, start)
+            messages.append((kind, flags, sequence, data[start + HEADER.size : start + size]))
+            start += max(size + (-size % 4), HEADER.size)
+        return messages
+
+
+def _refusal(body: bytes, flags: int) -> Refused:
+    number = -ERROR.unpack_from(body)[0]
+    if not flags & ACK_TLVS:
+        return Refused(number, "")
+    if len(body) == ERROR.size or not flags & CAPPED and len(body) < ERROR.size + HEADER.size:
+        return Refused(number, "")
+    # What follows: the request's header, the request itself unless it was capped, then attributes.
+    request = HEADER.unpack_from(body, ERROR.size)[0] if len(body) >= ERROR.size + HEADER.size else 0
+    start = ERROR.size + (HEADER.size if flags & CAPPED else request + (-request % 4))
+    text = attributes(body, start).get(NLMSGERR_ATTR_MSG, b"")
+    return Refused(number, text.rstrip(b"\0").decode(errors="replace"))

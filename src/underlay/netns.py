@@ -1,0 +1,104 @@
+"""Network namespaces: open one, work in it for a moment, tell one from another.
+
+`setns` moves the calling *thread* only. What is opened inside (a netlink socket, a directory under
+/proc/sys/net) stays bound to that namespace after the thread has left, so nothing but opening is
+ever done inside, and no code depends on "the current namespace".
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CLONE_NEWNET = 0x40000000
+NS_GET_NSTYPE = 0xB703  # ioctl_ns(2)
+SO_NETNS_COOKIE = 71  # socket(7), Linux 5.14
+OWN = "/proc/thread-self/ns/net"
+
+
+def open_netns(path: str) -> int:
+    """A descriptor of the network namespace at `path`; OSError where there is none.
+
+    The caller closes it: a descriptor that stays open pins the namespace.
+    """
+    import fcntl
+
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
+    except OSError:
+        kind = 0  # an ordinary file: the mount of a namespace that is gone
+    if kind != CLONE_NEWNET:
+        os.close(fd)
+        raise FileNotFoundError(2, "not a network namespace", path)
+    return fd
+
+
+@contextmanager
+def entered(fd: int) -> Iterator[None]:
+    """Puts this thread into the namespace of `fd`, and back, whatever happens inside."""
+    own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(fd)
+        try:
+            yield
+        finally:
+            _setns(own)
+    finally:
+        os.close(own)
+
+
+def new_netns() -> int:
+    """A descriptor of a namespace made for the caller, which is gone when the descriptor is closed."""
+    own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _unshare()
+        try:
+            return os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            _setns(own)
+    finally:
+        os.close(own)
+
+
+def is_same(fd: int, other: int) -> bool:
+    """Whether two descriptors are of one namespace."""
+    one, two = os.fstat(fd), os.fstat(other)
+    return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+
+
+def identity(fd: int) -> str:
+    """A name for the namespace that no later one gets: its cookie, or its inode before Linux 5.14."""
+    with entered(fd), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            raw = probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+        except OSError:
+            return f"inode-{os.fstat(fd).st_ino}"
+    return str(struct.unpack("=Q", raw)[0])
+
+
+def _setns(fd: int) -> None:
+    if hasattr(os, "setns"):
+        os.setns(fd, CLONE_NEWNET)
+    else:
+        _libc_call("setns", fd, CLONE_NEWNET)
+
+
+def _unshare() -> None:
+    if hasattr(os, "unshare"):
+        os.unshare(CLONE_NEWNET)
+    else:
+        _libc_call("unshare", CLONE_NEWNET)
+
+
+def _libc_call(name: str, *args: int) -> None:
+    """For Python 3.11, whose os module has neither; ctypes is slow to load, so only there."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*args):
+        error = ctypes.get_errno()
+        raise OSError(error, f"{name}: {os.strerror(error)}")

@@ -1,0 +1,66 @@
+"""Kernel objects as values: equal when they are the same thing in the kernel, printed as `ip` commands.
+
+One file for each kind: its fields, its `ip` text, its wire format and how it is found again. A new
+kind is a new file, a name in `Object` below and a row in tests/netns/test_kernel.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, get_args
+
+from underlay.objects.link_up import LinkUp
+from underlay.objects.neigh import Neigh
+from underlay.objects.place import HOST, MAIN, OURS, POD, Ns, Request, View, Write
+from underlay.objects.route import Route
+from underlay.objects.rule import Rule
+from underlay.objects.sysctl import Sysctl
+from underlay.objects.veth_pair import VethPair
+from underlay.objects.wire import IP, Network
+
+Object = VethPair | LinkUp | Sysctl | Neigh | Route | Rule
+
+KINDS = {kind.__name__: kind for kind in get_args(Object)}
+
+__all__ = [
+    "HOST",
+    "IP",
+    "MAIN",
+    "OURS",
+    "POD",
+    "LinkUp",
+    "Neigh",
+    "Network",
+    "Ns",
+    "Object",
+    "Request",
+    "Route",
+    "Rule",
+    "Sysctl",
+    "VethPair",
+    "View",
+    "Write",
+    "as_json",
+    "from_json",
+]
+
+
+def as_json(obj: Object) -> dict[str, Any]:
+    """An object as plain JSON: its kind, and the fields that differ from their defaults."""
+    values = {field.name: getattr(obj, field.name) for field in fields(obj)}
+    wanted = {f.name for f in fields(obj) if values[f.name] != f.default}
+    return {"kind": type(obj).__name__} | {name: _plain(values[name]) for name in values if name in wanted}
+
+
+def from_json(raw: dict[str, Any]) -> Object:
+    """The object that `as_json` wrote; KeyError, TypeError or ValueError where it did not."""
+    kind: type[Object] = KINDS[raw["kind"]]
+    parse = {"ns": Ns, **getattr(kind, "PARSE", {})}
+    values = {k: v for k, v in raw.items() if k != "kind"}
+    return kind(**{k: parse[k](v) if k in parse and v is not None else v for k, v in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    addresses = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+    return str(value) if isinstance(value, addresses) else value

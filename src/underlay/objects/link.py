@@ -1,0 +1,77 @@
+"""A network link as the kernel describes it: what objects that live on a link need to know of it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from underlay.objects.wire import (
+    AF_INET,
+    AF_INET6,
+    IFF_UP,
+    IFINFO,
+    IFLA_ADDRESS,
+    IFLA_AF_SPEC,
+    IFLA_EXT_MASK,
+    IFLA_IFNAME,
+    IFLA_LINK,
+    IFLA_MTU,
+    RTM_GETLINK,
+    Message,
+    attributes,
+    ifinfo,
+    mac_text,
+    number,
+    text,
+    u32,
+)
+
+SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS: the counters are the dear part of a reply
+IFLA_INET_CONF, IFLA_INET6_CONF = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link, seen. `peer` is the index of a veth's other end in *its* namespace, 0 for none.
+
+    `settings` are the per-device settings by IP version, in the order of the kernel's own
+    enumerations (IPV4_DEVCONF_* from 1, DEVCONF_* from 0).
+    """
+
+    index: int
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    peer: int
+    settings: dict[int, tuple[int, ...]]
+
+
+def link_by_name(name: str) -> Message:
+    return Message(
+        RTM_GETLINK, 0, ifinfo() + number(IFLA_EXT_MASK, SKIP_STATISTICS) + text(IFLA_IFNAME, name)
+    )
+
+
+def link_by_index(index: int) -> Message:
+    return Message(RTM_GETLINK, 0, ifinfo(index) + number(IFLA_EXT_MASK, SKIP_STATISTICS))
+
+
+def decode_link(body: bytes) -> Link:
+    _, _, index, flags, _ = IFINFO.unpack_from(body)
+    attrs = attributes(body, IFINFO.size)
+    return Link(
+        index=index,
+        name=attrs[IFLA_IFNAME].rstrip(b"\0").decode(),
+        mac=mac_text(attrs.get(IFLA_ADDRESS, b"")),
+        mtu=u32(attrs[IFLA_MTU]),
+        up=bool(flags & IFF_UP),
+        peer=u32(attrs[IFLA_LINK]) if IFLA_LINK in attrs else 0,
+        settings=_settings(attributes(attrs.get(IFLA_AF_SPEC, b""))),
+    )
+
+
+def _settings(families: dict[int, bytes]) -> dict[int, tuple[int, ...]]:
+    conf4 = attributes(families.get(AF_INET, b"")).get(IFLA_INET_CONF, b"")
+    conf6 = attributes(families.get(AF_INET6, b"")).get(IFLA_INET6_CONF, b"")
+    return {4: struct.unpack(f"={len(conf4) // 4}i", conf4), 6: struct.unpack(f"={len(conf6) // 4}i", conf6)}

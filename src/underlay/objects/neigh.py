@@ -1,0 +1,89 @@
+"""A permanent neighbour: an address whose MAC is known and never asked for."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import ClassVar
+
+from underlay.objects.place import OURS, Ns, Request, View, ip_command, on
+from underlay.objects.wire import (
+    CREATE,
+    DUMP,
+    EXCL,
+    IP,
+    REPLACE,
+    RTM_DELNEIGH,
+    RTM_GETNEIGH,
+    RTM_NEWNEIGH,
+    Message,
+    attribute,
+    attributes,
+    family_of,
+    mac_bytes,
+    mac_text,
+    number,
+)
+
+HEADER = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
+NDA_DST, NDA_LLADDR, NDA_IFINDEX, NDA_PROTOCOL = 1, 2, 8, 12
+NUD_PERMANENT = 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class Neigh:
+    """`ip` is at `mac` on `dev`. `proto` 0 is an entry of nobody's, such as one the kernel learnt."""
+
+    ns: Ns
+    ip: IP
+    mac: str
+    dev: str
+    proto: int = OURS
+    permanent: bool = True
+    PARSE: ClassVar = {"ip": ip_address}
+
+    def __str__(self) -> str:
+        state = " nud permanent" if self.permanent else ""
+        proto = f" proto {self.proto}" if self.proto else ""
+        command = f"{ip_command(self.ip.version)} neigh add {self.ip} lladdr {self.mac} dev {self.dev}"
+        return on(self.ns, command + state + proto)
+
+    def add(self, view: View) -> Request:
+        return self._made(view, CREATE | EXCL)
+
+    def replace(self, view: View) -> list[tuple[Ns, Request]]:
+        return [(self.ns, self._made(view, CREATE | REPLACE))]
+
+    def _made(self, view: View, flags: int) -> Message:
+        header = self._header(view.index(self.ns, self.dev))
+        proto = attribute(NDA_PROTOCOL, bytes([self.proto]))
+        body = header + attribute(NDA_LLADDR, mac_bytes(self.mac)) + proto
+        return Message(RTM_NEWNEIGH, flags, body)
+
+    def _header(self, index: int) -> bytes:
+        header = HEADER.pack(family_of(self.ip.version), index, NUD_PERMANENT, 0, 0)
+        return header + attribute(NDA_DST, self.ip.packed)
+
+    def remove(self, view: View) -> Request | None:
+        seen = self.found(view)
+        if seen is None or seen.proto != self.proto or not seen.permanent:
+            return None  # DELNEIGH asks for no owner, so the owner is looked at first
+        return Message(RTM_DELNEIGH, 0, self._header(view.index(self.ns, self.dev)))
+
+    def found(self, view: View) -> Neigh | None:
+        link = view.link(self.ns, self.dev)
+        if link is None:
+            return None
+        wanted = HEADER.pack(family_of(self.ip.version), 0, 0, 0, 0) + number(NDA_IFINDEX, link.index)
+        for body in view.dump(self.ns, Message(RTM_GETNEIGH, DUMP, wanted)):
+            attrs = attributes(body, HEADER.size)
+            _, index, state, _, _ = HEADER.unpack_from(body)
+            if index == link.index and attrs.get(NDA_DST) == self.ip.packed:
+                proto = attrs.get(NDA_PROTOCOL, b"\0")[0]
+                mac = mac_text(attrs.get(NDA_LLADDR, b""))
+                return Neigh(self.ns, self.ip, mac, self.dev, proto, bool(state & NUD_PERMANENT))
+        return None
+
+    def yields_to(self, new: Neigh) -> bool:
+        return self.proto == OURS or not self.permanent  # what the kernel learnt is nobody's

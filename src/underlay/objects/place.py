@@ -1,0 +1,63 @@
+"""Where kernel objects stand: the two namespaces of a call, what can be asked of them, whose an object is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from underlay.objects.link import Link
+from underlay.objects.wire import Message
+
+OURS = 201  # the routing protocol number `underlay`: on every route, rule and neighbour that we make
+MAIN = 254  # the table that `ip route` shows
+
+
+class Ns(StrEnum):
+    """A namespace of a call, by its part in it."""
+
+    HOST = "host"
+    POD = "pod"
+
+
+HOST, POD = Ns.HOST, Ns.POD
+
+
+class Write(NamedTuple):
+    """A request of the kernel that goes through a file: its path below /proc/sys/net, and the value."""
+
+    path: str
+    value: str
+
+
+Request = Message | Write
+
+
+class View(Protocol):
+    """What an object may ask of the kernel, to be encoded and to be found again."""
+
+    def link(self, ns: Ns, dev: str) -> Link | None:
+        """The link of that name, None where there is none (or no such namespace any more)."""
+
+    def index(self, ns: Ns, dev: str) -> int:
+        """The link's index; KernelError where there is none."""
+
+    def dev(self, ns: Ns, index: int) -> str:
+        """The name of the link with that index, "" where there is none."""
+
+    def netns_fd(self, ns: Ns) -> int:
+        """A descriptor of the namespace itself."""
+
+    def dump(self, ns: Ns, request: Message) -> list[bytes]:
+        """What the kernel lists for `request`, a body each; [] where the namespace is gone."""
+
+    def sysctl(self, ns: Ns, path: str) -> str | None:
+        """The value of a file below /proc/sys/net, None where there is none."""
+
+
+def on(ns: Ns, command: str) -> str:
+    """A line of a plan: the namespace, then the command that a person would type there."""
+    return f"{ns + ':':5} {command}"
+
+
+def ip_command(version: int) -> str:
+    return "ip" if version == 4 else "ip -6"

@@ -1,0 +1,248 @@
+"""A unicast route."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from typing import ClassVar
+
+from underlay.objects.place import MAIN, OURS, Ns, Request, View, ip_command, on
+from underlay.objects.wire import (
+    CREATE,
+    DUMP,
+    EXCL,
+    IP,
+    REPLACE,
+    RTM_DELROUTE,
+    RTM_GETROUTE,
+    RTM_NEWROUTE,
+    Message,
+    Network,
+    address,
+    attribute,
+    attributes,
+    family_of,
+    number,
+    u32,
+)
+
+HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
+HOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, index
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 1, 4, 5, 6, 7, 8
+RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 9, 15, 18
+RTAX_MTU, RTAX_ADVMSS = 2, 8
+RTN_UNICAST = 1
+SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255
+ONLINK, CLONED = 4, 0x200
+IPV6_METRIC = 1024  # what the kernel takes for an IPv6 route without a metric
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`dst` by `dev`, through `via` where there is one. `hops` (dev, via) instead, for IPv4 multipath.
+
+    `metric` 0 is the kernel's default; `mtu` and `advmss` are in bytes, 0 for none.
+    """
+
+    ns: Ns
+    dst: Network
+    dev: str = ""
+    via: IP | None = None
+    table: int = MAIN
+    src: IP | None = None
+    metric: int = 0
+    proto: int = OURS
+    onlink: bool = False
+    mtu: int = 0
+    advmss: int = 0
+    hops: tuple[tuple[str, str], ...] = ()
+    PARSE: ClassVar = {
+        "dst": ip_network,
+        "via": ip_address,
+        "src": ip_address,
+        "hops": lambda hops: tuple((dev, via) for dev, via in hops),
+    }
+
+    def __post_init__(self) -> None:
+        if self.dst.version == 6 and not self.metric:
+            object.__setattr__(self, "metric", IPV6_METRIC)
+
+    def __str__(self) -> str:
+        words = [f"{ip_command(self.dst.version)} route add {self._dst_text()}", *self._way_text()]
+        if self.dst.version == 4 and not self.via and not self.hops:
+            words.append("scope link")
+        if self.src:
+            words.append(f"src {self.src}")
+        if self.metric not in (0, IPV6_METRIC):
+            words.append(f"metric {self.metric}")
+        if self.table != MAIN:
+            words.append(f"table {self.table}")
+        words += [f"{name} {value}" for name, value in (("mtu", self.mtu), ("advmss", self.advmss)) if value]
+        words.append(f"proto {self.proto}")
+        if self.onlink:
+            words.append("onlink")
+        return on(self.ns, " ".join(words))
+
+    def _dst_text(self) -> str:
+        return "default" if self.is_default else str(self.dst)
+
+    def _way_text(self) -> Iterator[str]:
+        for dev, via in self.hops:
+            yield f"nexthop via {via} dev {dev}" if via else f"nexthop dev {dev}"
+        if self.via:
+            family = "inet6 " if self.via.version != self.dst.version else ""
+            yield f"via {family}{self.via}"
+        if self.dev:
+            yield f"dev {self.dev}"
+
+    @property
+    def is_default(self) -> bool:
+        return self.dst.prefixlen == 0
+
+    @property
+    def devs(self) -> tuple[str, ...]:
+        """The links that the route leads through."""
+        return tuple(dev for dev, _ in self.hops) or (self.dev,)
+
+    def hops_by(self, dev: str) -> tuple[Route, ...]:
+        """What this route is worth for one link alone: a plain route for each of its hops there."""
+        if not self.hops:
+            return (self,) if self.dev == dev else ()
+        vias = [ip_address(via) if via else None for name, via in self.hops if name == dev]
+        return tuple(replace(self, hops=(), dev=dev, via=via) for via in vias)
+
+    def without(self, dev: str) -> Route | None:
+        """The route without its hops through `dev`; None when nothing is left."""
+        hops = tuple(hop for hop in self.hops if hop[0] != dev)
+        if not hops:
+            return None
+        if len(hops) > 1:
+            return replace(self, hops=hops)
+        name, via = hops[0]
+        return replace(self, hops=(), dev=name, via=ip_address(via) if via else None)
+
+    def add(self, view: View) -> Request:
+        return Message(RTM_NEWROUTE, CREATE | EXCL, self._body(view, self._scope()))
+
+    def replace(self, view: View) -> list[tuple[Ns, Request]]:
+        return [(self.ns, Message(RTM_NEWROUTE, CREATE | REPLACE, self._body(view, self._scope())))]
+
+    def restore(self, view: View) -> Request:
+        """Puts back what was taken away, beside any other route to the same destination."""
+        return Message(RTM_NEWROUTE, CREATE, self._body(view, self._scope()))
+
+    def remove(self, view: View) -> Request | None:
+        if any(view.link(self.ns, dev) is None for dev in self.devs):
+            return None  # a route goes with its link
+        return Message(RTM_DELROUTE, 0, self._body(view, SCOPE_NOWHERE if self.dst.version == 4 else 0))
+
+    def _scope(self) -> int:
+        on_link = self.dst.version == 4 and not self.via and not self.hops
+        return SCOPE_LINK if on_link else SCOPE_UNIVERSE
+
+    def _body(self, view: View, scope: int) -> bytes:
+        header = HEADER.pack(
+            family_of(self.dst.version),
+            self.dst.prefixlen,
+            0,
+            0,
+            0,  # the table is an attribute: here it has 8 bits only
+            self.proto,
+            scope,
+            RTN_UNICAST,
+            ONLINK if self.onlink else 0,
+        )
+        parts = [header, attribute(RTA_DST, self.dst.network_address.packed), number(RTA_TABLE, self.table)]
+        if self.dev:
+            parts += [number(RTA_OIF, view.index(self.ns, self.dev)), self._gateway(self.via)]
+        if self.hops:
+            parts.append(attribute(RTA_MULTIPATH, b"".join(self._hop(view, *hop) for hop in self.hops)))
+        if self.src:
+            parts.append(attribute(RTA_PREFSRC, self.src.packed))
+        if self.metric:
+            parts.append(number(RTA_PRIORITY, self.metric))
+        metrics = [number(place, n) for place, n in ((RTAX_MTU, self.mtu), (RTAX_ADVMSS, self.advmss)) if n]
+        if metrics:
+            parts.append(attribute(RTA_METRICS, b"".join(metrics)))
+        return b"".join(parts)
+
+    def _gateway(self, via: IP | None) -> bytes:
+        if via is None:
+            return b""
+        if via.version == self.dst.version:
+            return attribute(RTA_GATEWAY, via.packed)
+        return attribute(RTA_VIA, struct.pack("=H", family_of(via.version)) + via.packed)
+
+    def _hop(self, view: View, dev: str, via: str) -> bytes:
+        gateway = self._gateway(ip_address(via) if via else None)
+        return HOP.pack(HOP.size + len(gateway), 0, 0, view.index(self.ns, dev)) + gateway
+
+    def found(self, view: View) -> Route | None:
+        """This very route, else another one that stands where it would."""
+        same_place = [
+            route
+            for route in routes(view, self.ns, self.dst.version, self.table, only=self.dst)
+            if route.metric == self.metric
+        ]
+        return self if self in same_place else next(iter(same_place), None)
+
+    def yields_to(self, new: Route) -> bool:
+        return self.proto == OURS
+
+
+def routes(
+    view: View, ns: Ns, version: int, table: int = 0, proto: int = 0, only: Network | None = None
+) -> list[Route]:
+    """The unicast routes of a namespace: of one table, one protocol (0: all), to one destination."""
+    found: list[Route] = []
+    for body in view.dump(ns, routes_request(version, table, proto)):
+        _, dst_len, _, tos, _, _, _, kind, flags = HEADER.unpack_from(body)
+        if kind != RTN_UNICAST or tos or flags & CLONED or (only and dst_len != only.prefixlen):
+            continue
+        attrs = attributes(body, HEADER.size)
+        dst = attrs.get(RTA_DST, bytes(4 if version == 4 else 16))
+        if only is None or dst == only.network_address.packed:
+            found.append(_decode(view, ns, body, attrs, ip_network((dst, dst_len))))
+    return found
+
+
+def routes_request(version: int, table: int = 0, proto: int = 0) -> Message:
+    header = HEADER.pack(family_of(version), 0, 0, 0, 0, proto, 0, 0, 0)
+    return Message(RTM_GETROUTE, DUMP, header + (number(RTA_TABLE, table) if table else b""))
+
+
+def _decode(view: View, ns: Ns, body: bytes, attrs: dict[int, bytes], dst: Network) -> Route:
+    _, _, _, _, table, proto, _, _, flags = HEADER.unpack_from(body)
+    metrics = attributes(attrs.get(RTA_METRICS, b""))
+    hops = tuple(_decode_hops(view, ns, attrs[RTA_MULTIPATH])) if RTA_MULTIPATH in attrs else ()
+    return Route(
+        ns,
+        dst,
+        dev=view.dev(ns, u32(attrs[RTA_OIF])) if RTA_OIF in attrs else "",
+        via=_decode_gateway(attrs),
+        table=u32(attrs[RTA_TABLE]) if RTA_TABLE in attrs else table,
+        src=address(attrs[RTA_PREFSRC]) if RTA_PREFSRC in attrs else None,
+        metric=u32(attrs[RTA_PRIORITY]) if RTA_PRIORITY in attrs else 0,
+        proto=proto,
+        onlink=bool(flags & ONLINK),
+        mtu=u32(metrics[RTAX_MTU]) if RTAX_MTU in metrics else 0,
+        advmss=u32(metrics[RTAX_ADVMSS]) if RTAX_ADVMSS in metrics else 0,
+        hops=hops,
+    )
+
+
+def _decode_gateway(attrs: dict[int, bytes]) -> IP | None:
+    if RTA_GATEWAY in attrs:
+        return address(attrs[RTA_GATEWAY])
+    return address(attrs[RTA_VIA][2:]) if RTA_VIA in attrs else None
+
+
+def _decode_hops(view: View, ns: Ns, data: bytes) -> Iterator[tuple[str, str]]:
+    start = 0
+    while start + HOP.size <= len(data):
+        size, _, _, index = HOP.unpack_from(data, start)
+        via = _decode_gateway(attributes(data[start : start + size], HOP.size))
+        yield view.dev(ns, index), str(via) if via else ""
+        start += (size + 3) & ~3

@@ -1,0 +1,100 @@
+"""A rule of policy routing: which table answers for a source address."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import ClassVar
+
+from underlay.objects.place import OURS, Ns, Request, View, ip_command, on
+from underlay.objects.wire import (
+    CREATE,
+    DUMP,
+    EXCL,
+    RTM_DELRULE,
+    RTM_GETRULE,
+    RTM_NEWRULE,
+    Message,
+    Network,
+    attribute,
+    attributes,
+    family_of,
+    number,
+    u32,
+)
+
+HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, res1, res2, action, flags
+FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 2, 6, 15, 21
+FRA_SUPPRESS_PREFIXLEN = 14
+FR_ACT_TO_TBL = 1
+PLAIN = {FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL, FRA_SUPPRESS_PREFIXLEN}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`from src lookup table`; without `src`, from all. Two rules that differ in proto alone can both stand."""
+
+    ns: Ns
+    version: int
+    table: int
+    priority: int
+    src: Network | None = None
+    proto: int = OURS
+    PARSE: ClassVar = {"src": ip_network}
+
+    def __str__(self) -> str:
+        source = "all" if self.src is None else _bare(self.src)
+        command = f"rule add from {source} lookup {self.table} priority {self.priority} proto {self.proto}"
+        return on(self.ns, f"{ip_command(self.version)} {command}")
+
+    def add(self, view: View) -> Request:
+        return Message(RTM_NEWRULE, CREATE | EXCL, self._body())
+
+    def replace(self, view: View) -> list[tuple[Ns, Request]]:
+        return [(self.ns, self.add(view))]
+
+    def remove(self, view: View) -> Request | None:
+        return Message(RTM_DELRULE, 0, self._body())
+
+    def _body(self) -> bytes:
+        length = self.src.prefixlen if self.src else 0
+        header = HEADER.pack(family_of(self.version), 0, length, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+        source = attribute(FRA_SRC, self.src.network_address.packed) if self.src else b""
+        rest = number(FRA_PRIORITY, self.priority) + number(FRA_TABLE, self.table)
+        return header + source + rest + attribute(FRA_PROTOCOL, bytes([self.proto]))
+
+    def found(self, view: View) -> Rule | None:
+        return self if self in rules(view, self.ns, self.version) else None
+
+    def yields_to(self, new: Rule) -> bool:
+        return self.proto == OURS
+
+
+def rules(view: View, ns: Ns, version: int) -> list[Rule]:
+    """All rules of that shape in a namespace; those with other selectors are none of ours."""
+    request = Message(RTM_GETRULE, DUMP, HEADER.pack(family_of(version), *[0] * 8))
+    seen = (_decode(ns, version, body) for body in view.dump(ns, request))
+    return [rule for rule in seen if rule]
+
+
+def _decode(ns: Ns, version: int, body: bytes) -> Rule | None:
+    _, dst_len, src_len, tos, table, _, _, action, _ = HEADER.unpack_from(body)
+    attrs = attributes(body, HEADER.size)
+    if dst_len or tos or action != FR_ACT_TO_TBL or not attrs.keys() <= PLAIN:
+        return None
+    if attrs.get(FRA_SUPPRESS_PREFIXLEN, b"\xff" * 4) != b"\xff" * 4:
+        return None
+    return Rule(
+        ns,
+        version,
+        table=u32(attrs[FRA_TABLE]) if FRA_TABLE in attrs else table,
+        priority=u32(attrs[FRA_PRIORITY]) if FRA_PRIORITY in attrs else 0,
+        src=ip_network((attrs[FRA_SRC], src_len)) if FRA_SRC in attrs else None,
+        proto=attrs.get(FRA_PROTOCOL, b"\0")[0],
+    )
+
+
+def _bare(network: Network) -> str:
+    """As `ip` prints it: a single address without its length."""
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)

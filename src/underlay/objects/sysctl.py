@@ -1,0 +1,74 @@
+"""A per-device setting of the IP stack (linux/Documentation/networking/ip-sysctl.rst)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from underlay.objects.place import Ns, Request, View, Write, on
+from underlay.objects.wire import (
+    AF_INET,
+    IFLA_AF_SPEC,
+    RTM_NEWLINK,
+    Message,
+    attribute,
+    ifinfo,
+    number,
+)
+
+IFLA_INET_CONF = 1
+# Where the kernel keeps a setting in the array that a link carries; the IPv4 ones are set the same way.
+IPV4_PLACES = {"rp_filter": 8, "arp_ignore": 19}
+IPV6_PLACES = {"accept_ra_defrtr": 17, "disable_ipv6": 26}
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """`net.ipv<version>.conf.<dev>.<key>` = `value`. It dies with its device, so nothing removes it."""
+
+    ns: Ns
+    version: int
+    dev: str
+    key: str
+    value: int
+
+    def __str__(self) -> str:
+        # sysctl(8) takes slashes where a name has dots of its own, such as eth0.100
+        path = self.path if "." in self.dev else self.path.replace("/", ".")
+        return on(self.ns, f"sysctl -w net{'/' if '.' in self.dev else '.'}{path}={self.value}")
+
+    @property
+    def path(self) -> str:
+        """Below /proc/sys/net."""
+        return f"ipv{self.version}/conf/{self.dev}/{self.key}"
+
+    def add(self, view: View) -> Request:
+        place = IPV4_PLACES.get(self.key) if self.version == 4 else None
+        if place is None:
+            return Write(self.path, str(self.value))  # IPv6 settings have no netlink way in
+        conf = attribute(IFLA_INET_CONF, number(place, self.value))
+        spec = attribute(IFLA_AF_SPEC, attribute(AF_INET, conf))
+        return Message(RTM_NEWLINK, 0, ifinfo(view.index(self.ns, self.dev)) + spec)
+
+    def replace(self, view: View) -> list[tuple[Ns, Request]]:
+        return [(self.ns, self.add(view))]
+
+    def remove(self, view: View) -> Request | None:
+        return None
+
+    def found(self, view: View) -> Sysctl | None:
+        value = self._value(view)
+        return None if value is None else Sysctl(self.ns, self.version, self.dev, self.key, value)
+
+    def _value(self, view: View) -> int | None:
+        link = view.link(self.ns, self.dev)
+        if link is None:
+            return None
+        settings = link.settings[self.version]
+        place = IPV4_PLACES.get(self.key, 0) - 1 if self.version == 4 else IPV6_PLACES.get(self.key, -1)
+        if 0 <= place < len(settings):
+            return settings[place]
+        text = view.sysctl(self.ns, self.path)
+        return None if text is None else int(text)
+
+    def yields_to(self, new: Sysctl) -> bool:
+        return True

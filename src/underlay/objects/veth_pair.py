@@ -1,0 +1,103 @@
+"""The veth pair between a pod and its node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from underlay.objects.place import HOST, POD, Ns, Request, View, on
+from underlay.objects.wire import (
+    CREATE,
+    ECHO,
+    EXCL,
+    IFLA_ADDRESS,
+    IFLA_IFNAME,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MTU,
+    IFLA_NET_NS_FD,
+    IFLA_NUM_RX_QUEUES,
+    IFLA_NUM_TX_QUEUES,
+    RTM_DELLINK,
+    RTM_NEWLINK,
+    Message,
+    attribute,
+    ifinfo,
+    mac_bytes,
+    number,
+    text,
+)
+
+VETH_INFO_PEER = 1
+
+
+@dataclass(frozen=True, slots=True)
+class VethPair:
+    """Both ends, made where they belong: nothing is moved or renamed afterwards.
+
+    The MACs say whose pair it is: they are derived from the container id, so an equal pair is ours
+    and one of the same name with other MACs is not.
+    """
+
+    host_dev: str
+    host_mac: str
+    pod_dev: str
+    pod_mac: str
+    mtu: int
+    ns: ClassVar[Ns] = HOST
+
+    def __str__(self) -> str:
+        return on(
+            HOST,
+            f"ip link add {self.host_dev} address {self.host_mac} mtu {self.mtu} type veth"
+            f" peer name {self.pod_dev} address {self.pod_mac} mtu {self.mtu} netns POD",
+        )
+
+    @property
+    def devs(self) -> tuple[tuple[Ns, str], ...]:
+        """The links that come with this object, and go with it."""
+        return ((HOST, self.host_dev), (POD, self.pod_dev))
+
+    def add(self, view: View) -> Request:
+        peer = ifinfo() + self._end(self.pod_dev, self.pod_mac) + number(IFLA_NET_NS_FD, view.netns_fd(POD))
+        data = attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer))
+        info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth") + data)
+        body = ifinfo() + self._end(self.host_dev, self.host_mac) + info
+        return Message(RTM_NEWLINK, CREATE | EXCL | ECHO, body)
+
+    def _end(self, dev: str, mac: str) -> bytes:
+        # One queue an end: without these the kernel runs two synchronize_rcu_expedited.
+        queues = number(IFLA_NUM_TX_QUEUES, 1) + number(IFLA_NUM_RX_QUEUES, 1)
+        return (
+            text(IFLA_IFNAME, dev)
+            + attribute(IFLA_ADDRESS, mac_bytes(mac))
+            + number(IFLA_MTU, self.mtu)
+            + queues
+        )
+
+    def replace(self, view: View) -> list[tuple[Ns, Request]]:
+        """Sets the MTU of a pair that is ours already."""
+        return [
+            (ns, Message(RTM_NEWLINK, 0, ifinfo(view.index(ns, dev)) + number(IFLA_MTU, self.mtu)))
+            for ns, dev in self.devs
+        ]
+
+    def remove(self, view: View) -> Request | None:
+        end = view.link(HOST, self.host_dev)
+        if end is None or end.mac != self.host_mac:
+            return None  # gone, or another's that only has the name
+        return Message(RTM_DELLINK, 0, ifinfo(end.index))
+
+    def found(self, view: View) -> VethPair | None:
+        host, pod = view.link(HOST, self.host_dev), view.link(POD, self.pod_dev)
+        if host is None and pod is None:
+            return None
+        if host and pod and host.peer == pod.index and pod.peer == host.index:
+            mtu = host.mtu if pod.mtu == self.mtu else pod.mtu
+            return VethPair(self.host_dev, host.mac, self.pod_dev, pod.mac, mtu)
+        # An end alone, or two strangers: an empty MAC equals none of ours.
+        return VethPair(self.host_dev, host.mac if host else "", self.pod_dev, "", (host or pod or self).mtu)
+
+    def yields_to(self, new: VethPair) -> bool:
+        return (self.host_mac, self.pod_mac) == (new.host_mac, new.pod_mac)

@@ -1,0 +1,97 @@
+"""Netlink messages as bytes, and bytes as netlink messages (RFC 3549; rtnetlink(7)).
+
+Pure: nothing here opens a socket. Integers are in host byte order, as netlink wants them.
+"""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network
+from typing import NamedTuple
+
+IP = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+AF_INET, AF_INET6 = 2, 10
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_GETADDR = 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
+
+REQUEST, ACK, ECHO = 0x1, 0x4, 0x8
+DUMP = 0x300
+REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
+
+IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
+ATTRIBUTE = struct.Struct("=HH")
+ATTRIBUTE_TYPE = 0x3FFF  # without the nested and byte-order bits
+U32 = struct.Struct("=I")
+
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK = 1, 3, 4, 5
+IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 26, 28, 29
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
+IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
+IFF_UP = 1
+
+
+class Message(NamedTuple):
+    """A request of the kernel: its type, its flags beside REQUEST and ACK, and what follows the header."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    size = ATTRIBUTE.size + len(payload)
+    return ATTRIBUTE.pack(size, kind) + payload + bytes(-size % 4)
+
+
+def number(kind: int, value: int) -> bytes:
+    """A 32-bit attribute."""
+    return attribute(kind, U32.pack(value & 0xFFFFFFFF))
+
+
+def text(kind: int, value: str) -> bytes:
+    return attribute(kind, value.encode() + b"\0")
+
+
+def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
+    """The attributes of `data` from `start`, by type; where a type comes twice, the last one."""
+    found: dict[int, bytes] = {}
+    end = len(data)
+    while start + ATTRIBUTE.size <= end:
+        size, kind = ATTRIBUTE.unpack_from(data, start)
+        if size < ATTRIBUTE.size:
+            break  # a damaged message: nothing after this can be trusted
+        found[kind & ATTRIBUTE_TYPE] = data[start + ATTRIBUTE.size : start + size]
+        start += size + (-size % 4)
+    return found
+
+
+def u32(payload: bytes) -> int:
+    value: int = U32.unpack_from(payload)[0]
+    return value
+
+
+def mac_bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def mac_text(raw: bytes) -> str:
+    return raw.hex(":")
+
+
+def address(raw: bytes) -> IP:
+    return IPv4Address(raw) if len(raw) == 4 else IPv6Address(raw)
+
+
+def family_of(version: int) -> int:
+    """AF_INET or AF_INET6 for IP version 4 or 6."""
+    return AF_INET if version == 4 else AF_INET6
+
+
+def ifinfo(index: int = 0, flags: int = 0) -> bytes:
+    """A link header; `flags` are the ones to set."""
+    return IFINFO.pack(0, 0, index, flags, flags)

@@ -1,0 +1,150 @@
+"""A plan: the kernel objects that a plugin wants. Made true, taken back, compared with what is there.
+
+Nothing here knows what an object is or how the kernel is reached: `Kernel` is all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from underlay.cni.errors import CniError, Conflict
+from underlay.objects import Object, Route, Rule, VethPair
+
+
+@dataclass(frozen=True, slots=True)
+class MainDefault:
+    """A NIC's claim on the default route of the pod's main table, settled with the pod's other NICs.
+
+    `migrate` is the configuration's `migrate_route`: −1 the first NIC by order keeps it, 0 this one
+    keeps it, 1 this one never has it.
+    """
+
+    dev: str
+    migrate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an attachment wants, in the order in which it can be made: links first, rules last.
+
+    `node_rules` serve every pod of the node: they stand while their table has a route of ours.
+    `reported` are the objects that the ADD of this plan adds to the result. `notes` go to the log.
+    """
+
+    present: tuple[Object, ...]
+    node_rules: tuple[Rule, ...] = ()
+    default: MainDefault | None = None
+    reported: tuple[Object, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        return self.present + self.node_rules
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.objects))
+
+
+class Added(NamedTuple):
+    """An object was made that was not there."""
+
+
+class Found(NamedTuple):
+    """In an object's place there is this one: an equal one or another; None when it can't be read."""
+
+    object: Object | None
+
+
+Outcome = Added | Found | CniError
+
+
+class Kernel(Protocol):
+    """The two namespaces of a call."""
+
+    def add(self, objects: Sequence[Object]) -> list[Outcome]:
+        """Makes a first run of `objects` at once; an outcome for each of the run, at least one."""
+
+    def replace(self, old: Object, new: Object) -> None:
+        """Puts `new` in the place of `old`."""
+
+    def remove(self, objects: Iterable[Object]) -> list[CniError]:
+        """Removes all it can, in the given order; what is gone already is done. Returns the failures."""
+
+    def restore(self, routes: Iterable[Route]) -> list[CniError]:
+        """Puts routes back that were taken away, beside what is there now. Returns the failures."""
+
+    def found(self, obj: Object) -> Object | None:
+        """What stands where `obj` would: an equal object, another one, or None."""
+
+
+class Applied(NamedTuple):
+    """What `apply` changed: enough to take it back."""
+
+    added: tuple[Object, ...]
+    replaced: tuple[tuple[Object, Object], ...]
+
+
+def apply(objects: Sequence[Object], kernel: Kernel) -> Applied:
+    """Makes every object true, or leaves the kernel as it was found and raises the first error."""
+    added: list[Object] = []
+    replaced: list[tuple[Object, Object]] = []
+    todo = list(objects)
+    try:
+        while todo:
+            outcomes = kernel.add(todo)
+            run, todo = todo[: len(outcomes)], todo[len(outcomes) :]
+            # A run does not stop at its first error: what was made after it is ours to take back too.
+            added += [obj for obj, outcome in zip(run, outcomes, strict=True) if isinstance(outcome, Added)]
+            for obj, outcome in zip(run, outcomes, strict=True):
+                if isinstance(outcome, CniError):
+                    raise outcome
+                if isinstance(outcome, Found) and outcome.object != obj:
+                    old = _replaceable(outcome.object, obj)
+                    replaced.append((old, obj))
+                    kernel.replace(old, obj)
+    except BaseException as error:
+        _note_failures(error, take_back(Applied(tuple(added), tuple(replaced)), kernel))
+        raise
+    return Applied(tuple(added), tuple(replaced))
+
+
+def take_back(applied: Applied, kernel: Kernel) -> list[CniError]:
+    """Undoes what one `apply` changed; returns what could not be undone."""
+    failures = []
+    for old, new in reversed(applied.replaced):
+        try:
+            kernel.replace(new, old)
+        except CniError as error:
+            failures.append(error)
+    return failures + kernel.remove(reversed(applied.added))
+
+
+def revert(plan: Plan, keep: frozenset[Object], kernel: Kernel) -> list[CniError]:
+    """Removes what a plan wanted, made or not, but for `keep`; returns the failures."""
+    doomed = [obj for obj in plan.present if obj not in keep]
+    # What stands on a link goes with the link: one message instead of dozens.
+    gone = {end for obj in doomed if isinstance(obj, VethPair) for end in obj.devs}
+    return kernel.remove(obj for obj in reversed(doomed) if (obj.ns, getattr(obj, "dev", "")) not in gone)
+
+
+def missing(objects: Iterable[Object], kernel: Kernel) -> list[tuple[Object, Object | None]]:
+    """Each object that isn't there, with what stands in its place."""
+    seen = [(obj, kernel.found(obj)) for obj in objects]
+    return [(obj, found) for obj, found in seen if found != obj]
+
+
+def _replaceable(old: Object | None, new: Object) -> Object:
+    if old is not None and type(old) is type(new) and old.yields_to(new):  # type: ignore[arg-type]
+        return old
+    there = str(old).replace(" add ", " del ", 1) if old else "an object that underlay can't read"
+    raise Conflict(
+        f"{new}: something else is there that is not ours",
+        f"it would have to be removed first ({there}); underlay never takes over what it did not make",
+    )
+
+
+def _note_failures(error: BaseException, failures: Iterable[CniError]) -> None:
+    for failure in failures:
+        error.add_note(f"and taking it back failed: {failure.msg}")

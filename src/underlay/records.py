@@ -1,0 +1,244 @@
+"""Records of what was done for each attachment, written before it is done.
+
+`<state>/<host id>/<container id>/<network>:<ifname>:<plugin>.json`, where the host id names the
+network namespace of the node (a lab has several nodes on one machine). The directories are the
+locks as well: a container's for its attachments, the host's for what all pods share. They exist
+only while something is in them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from underlay.cni.errors import IoFailure, TryAgainLater
+from underlay.objects import Object, Rule, as_json, from_json
+from underlay.plan import MainDefault, Plan
+
+FORMAT = 1
+NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
+LOCK_SECONDS = 60.0  # longer than any call holds one, shorter than a runtime waits
+POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One attachment of one plugin. `inputs` is the digest of all that the plan was made from.
+
+    `netns` is the pod's namespace, as path and as identity; `displaced` what was taken away to be
+    put back: routes of the main table, settings. `created` is in seconds since the epoch.
+    """
+
+    plugin: str
+    network: str
+    container_id: str
+    ifname: str
+    netns: str
+    netns_id: str
+    inputs: str
+    created: int
+    plan: Plan
+    displaced: tuple[Object, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return record_name(self.network, self.ifname, self.plugin)
+
+    def displacing(self, *objects: Object) -> Record:
+        return replace(self, displaced=(*self.displaced, *objects))
+
+
+def record_name(network: str, ifname: str, plugin: str) -> str:
+    """The name of a record's file: the three parts hold no colon, and a long network name is hashed."""
+    name = f"{network}:{ifname}:{plugin}.json"
+    return name if len(name.encode()) <= NAME_MAX - 4 else f"{_hashed(network)}:{ifname}:{plugin}.json"
+
+
+class PodRecords:
+    """The records of one container, while its lock is held."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def read(self, name: str) -> Record | None:
+        """The record, None where there is none or it can't be read (damaged, or of a newer format)."""
+        try:
+            with open(os.path.join(self._directory, name), encoding="utf-8") as file:
+                return decode(json.load(file))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def names(self) -> list[str]:
+        return sorted(name for name in os.listdir(self._directory) if name.endswith(".json"))
+
+    def all(self) -> list[Record]:
+        """Every record that can be read."""
+        return [record for name in self.names() if (record := self.read(name))]
+
+    def write(self, record: Record) -> None:
+        path = os.path.join(self._directory, record.name)
+        try:
+            with open(path + ".tmp", "w", encoding="utf-8") as file:
+                json.dump(encode(record), file, indent=1)
+            os.rename(path + ".tmp", path)
+        except OSError as error:
+            raise IoFailure(f"writing the record {path}: {error.strerror}", "nothing was changed") from error
+
+    def delete(self, name: str) -> None:
+        for path in (name, name + ".tmp"):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._directory, path))
+
+
+class Records:
+    """All records of one host namespace."""
+
+    def __init__(self, state: str, host_id: str) -> None:
+        self._state = state
+        self._host = os.path.join(state, host_id)
+
+    def containers(self) -> list[str]:
+        """The directories that hold records, one for each container."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self._host) if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    @contextmanager
+    def pod(self, container_id: str) -> Iterator[PodRecords]:
+        """The records of a container, or of a directory that `containers` named, under its lock."""
+        fits = len(container_id.encode()) <= NAME_MAX
+        directory = os.path.join(self._host, container_id if fits else _hashed(container_id))
+        with self._locked(directory, fcntl.LOCK_EX):
+            yield PodRecords(directory)
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """For calls that add to what all pods of the node share; any number at once."""
+        with self._locked(self._host, fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For the call that removes what all pods of the node share."""
+        with self._locked(self._host, fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _locked(self, directory: str, how: int) -> Iterator[None]:
+        fd = _lock(directory, how)
+        try:
+            yield
+        finally:
+            # Directories go with their last entry, up to the state's own, while the lock is still held.
+            with suppress(OSError):
+                while directory.startswith(self._state):
+                    os.rmdir(directory)
+                    directory = os.path.dirname(directory)
+            os.close(fd)
+
+
+def _lock(directory: str, how: int) -> int:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raced = isinstance(error, FileNotFoundError | FileExistsError) and not os.path.isfile(directory)
+            if raced and time.monotonic() < deadline:
+                continue  # another call has just removed it, while makedirs looked
+            raise IoFailure(f"the state directory {directory}: {error.strerror}") from error
+        if _try_lock(fd, how, deadline, directory) and _is_still(directory, fd):
+            return fd
+        os.close(fd)
+
+
+def _try_lock(fd: int, how: int, deadline: float, directory: str) -> bool:
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = _holder(fd)
+                os.close(fd)
+                raise TryAgainLater(
+                    f"the lock {directory} was not free for {LOCK_SECONDS:.0f} s", f"it is held by {holder}"
+                ) from None
+            time.sleep(POLL_SECONDS)  # flock has no timed form
+
+
+def _is_still(directory: str, fd: int) -> bool:
+    """Whether the lock is on what everybody else will open, not on a directory that was removed."""
+    try:
+        return os.path.samestat(os.stat(directory), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(fd: int) -> str:
+    inode = f":{os.fstat(fd).st_ino} "
+    with suppress(OSError), open("/proc/locks") as locks:
+        for line in locks:
+            fields = line.split()
+            if inode in line and "->" not in fields:
+                return _process(fields[4])
+    return "a process that is not visible from here"
+
+
+def _process(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        command = "a process that has ended"
+    return f"process {pid} ({command})"
+
+
+def encode(record: Record) -> dict[str, Any]:
+    """A record as plain JSON."""
+    plan = record.plan
+    fields = ("plugin", "network", "container_id", "ifname", "netns", "netns_id", "inputs", "created")
+    return {
+        "format": FORMAT,
+        **{field: getattr(record, field) for field in fields},
+        "plan": {
+            "present": [as_json(obj) for obj in plan.present],
+            "node_rules": [as_json(obj) for obj in plan.node_rules],
+            "default": asdict(plan.default) if plan.default else None,
+            "reported": [as_json(obj) for obj in plan.reported],
+            "notes": list(plan.notes),
+        },
+        "displaced": [as_json(obj) for obj in record.displaced],
+    }
+
+
+def decode(raw: dict[str, Any]) -> Record:
+    """The record that `encode` wrote; ValueError, KeyError or TypeError where it did not."""
+    if raw["format"] != FORMAT:
+        raise ValueError(f"a record of format {raw['format']}")
+    plan = raw["plan"]
+    rules = [obj for obj in map(from_json, plan["node_rules"]) if isinstance(obj, Rule)]
+    return Record(
+        **{k: v for k, v in raw.items() if k not in ("format", "plan", "displaced")},
+        plan=Plan(
+            present=tuple(map(from_json, plan["present"])),
+            node_rules=tuple(rules),
+            default=MainDefault(**plan["default"]) if plan["default"] else None,
+            reported=tuple(map(from_json, plan["reported"])),
+            notes=tuple(plan["notes"]),
+        ),
+        displaced=tuple(map(from_json, raw["displaced"])),
+    )
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:40]

@@ -1,0 +1,97 @@
+"""A kernel in memory: it holds objects by their place, and what stands on a link goes with the link.
+
+It passes the same contract as the real one (tests/netns/test_kernel.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from underlay.cni.errors import CniError, KernelError
+from underlay.objects import HOST, POD, LinkUp, Neigh, Ns, Object, Route, Rule, Sysctl, VethPair
+from underlay.plan import Added, Found, Outcome
+
+PLACE: dict[type, tuple[str, ...]] = {
+    VethPair: ("host_dev",),
+    LinkUp: ("ns", "dev"),
+    Sysctl: ("ns", "version", "dev", "key"),
+    Neigh: ("ns", "ip", "dev"),
+    Route: ("ns", "dst", "table", "metric"),
+    Rule: tuple(field.name for field in fields(Rule)),
+}
+
+
+def place(obj: Object) -> tuple[Any, ...]:
+    return (type(obj), *(getattr(obj, name) for name in PLACE[type(obj)]))
+
+
+class FakeKernel:
+    """Starts with the given links; `refused` is an object that it will not make."""
+
+    def __init__(self, *links: tuple[Ns, str], refused: Object | None = None) -> None:
+        self.links = set(links)
+        self.objects: dict[tuple[Any, ...], Object] = {}
+        self.refused = refused
+
+    def add(self, objects: Sequence[Object]) -> list[Outcome]:
+        run = [obj for obj in objects if obj.ns == objects[0].ns]
+        return [self._add(obj) for obj in objects[: len(run)]]
+
+    def _add(self, obj: Object) -> Outcome:
+        if obj == self.refused:
+            return KernelError(f"{obj}: Operation not permitted")
+        if found := self.found(obj):
+            return Found(found)
+        if missing := [dev for dev in self._devs(obj) if dev not in self.links]:
+            return KernelError(f"{obj}: there is no link {missing[0][1]}")
+        self.objects[place(obj)] = obj
+        if isinstance(obj, VethPair):
+            self.links |= {*obj.devs}
+        return Added()
+
+    def _devs(self, obj: Object) -> list[tuple[Ns, str]]:
+        if isinstance(obj, Route):
+            return [(obj.ns, dev) for dev in obj.devs]
+        return [] if isinstance(obj, VethPair | Rule) else [(obj.ns, obj.dev)]
+
+    def replace(self, old: Object, new: Object) -> None:
+        if new == self.refused:
+            raise KernelError(f"{new}: Operation not permitted")
+        if isinstance(new, Sysctl) and not new.value:
+            self.objects.pop(place(new), None)
+        else:
+            self.objects[place(new)] = new
+
+    def remove(self, objects: Iterable[Object]) -> list[CniError]:
+        for obj in list(objects):
+            if self.found(obj) == obj and not isinstance(obj, Sysctl):
+                self._remove(obj)
+        return []
+
+    def _remove(self, obj: Object) -> None:
+        del self.objects[place(obj)]
+        if isinstance(obj, VethPair):
+            self.links -= {*obj.devs}
+            for other in list(self.objects.values()):
+                if set(self._devs(other)) & {*obj.devs}:
+                    del self.objects[place(other)]
+
+    def restore(self, routes: Iterable[Route]) -> list[CniError]:
+        for route in routes:
+            self.objects[place(route)] = route
+        return []
+
+    def found(self, obj: Object) -> Object | None:
+        if isinstance(obj, Sysctl) and (obj.ns, obj.dev) in self.links:
+            unset = Sysctl(obj.ns, obj.version, obj.dev, obj.key, 0)
+            return self.objects.get(place(obj), unset)
+        return self.objects.get(place(obj))
+
+    def __str__(self) -> str:
+        return "\n".join(sorted(map(str, self.objects.values())))
+
+
+NIC = (POD, "eth0")
+NODE_NIC = (HOST, "eth0")
