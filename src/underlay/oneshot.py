@@ -1,0 +1,116 @@
+"""One call in this process: what an installed plugin executes.
+
+Reads the environment and stdin, prints the result or the error as the CNI specification wants it.
+The namespace of the calling process is the node's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from underlay import netns
+from underlay.cni.call import about, read_call, stated_version
+from underlay.cni.errors import CniError, Internal, as_json
+from underlay.cni.keys import Keys, log_options
+from underlay.cni.verbs import run
+from underlay.log import Log
+from underlay.netlink.facts import NodeKernel
+from underlay.plugins import PLUGINS
+from underlay.records import Records
+
+STATE = "/run/underlay"
+LOGS = "/var/log/underlay"
+
+
+class OwnNode:
+    """The node whose network namespace this process is in."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+        self._host = os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC)
+
+    @cached_property
+    def records(self) -> Records:
+        return Records(self._state, netns.identity(self._host))
+
+    @contextmanager
+    def kernel(self, path: str) -> Iterator[NodeKernel]:
+        pod = _opened(path)
+        kernel = NodeKernel(self._host, pod)
+        try:
+            yield kernel
+        finally:
+            kernel.close()
+            if pod is not None:
+                os.close(pod)
+
+    @contextmanager
+    def scratch(self) -> Iterator[NodeKernel]:
+        fd = netns.new_netns()
+        kernel = NodeKernel(fd, fd)
+        try:
+            yield kernel
+        finally:
+            kernel.close()
+            os.close(fd)
+
+    def netns_id(self, path: str) -> str:
+        fd = _opened(path)
+        if fd is None:
+            return ""
+        try:
+            return netns.identity(fd)
+        finally:
+            os.close(fd)
+
+    def is_own(self, path: str) -> bool:
+        fd = _opened(path)
+        if fd is None:
+            return False
+        try:
+            return netns.is_same(fd, self._host)
+        finally:
+            os.close(fd)
+
+
+def _opened(path: str) -> int | None:
+    try:
+        return netns.open_netns(path) if path else None
+    except OSError:
+        return None
+
+
+def answer(name: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, dict[str, Any] | None]:
+    """The exit code of a call, and the JSON to print."""
+    try:
+        call = read_call(env, stdin)
+        plugin = PLUGINS[name]
+        options = log_options(Keys(call.config), f"{LOGS}/{name}.log")
+        context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
+        log = Log(options, plugin=name, verb=call.command, **context)
+        return 0, run(plugin, call, OwnNode(env.get("UNDERLAY_STATE") or STATE), log)
+    except CniError as error:
+        return 1, as_json(error, stated_version(stdin))
+    except Exception as error:
+        return 1, as_json(Internal.of(error), stated_version(stdin))
+
+
+def main(name: str) -> int:
+    """Runs the plugin of that name as a container runtime calls it; returns the exit code."""
+    if "CNI_COMMAND" not in os.environ:
+        print(about(name), file=sys.stderr)
+        return 0
+    code, output = answer(name, os.environ, sys.stdin.buffer.read())
+    if output is not None:
+        json.dump(output, sys.stdout)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

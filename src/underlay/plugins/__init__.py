@@ -1,0 +1,10 @@
+"""The plugins by the name of their executable. One file each, pure: a new one is a file and a name here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from underlay.cni.plugin import Plugin
+from underlay.plugins import veth
+
+PLUGINS: dict[str, Plugin[Any]] = {plugin.name: plugin for plugin in (veth.PLUGIN,)}

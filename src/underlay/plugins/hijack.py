@@ -1,0 +1,57 @@
+"""The subnets that a pod reaches through its node: the cluster's services and overlay, and what else is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from underlay.cni.errors import InvalidConfig
+from underlay.cni.keys import Keys
+from underlay.objects import IP, Network
+from underlay.plugins.nic import EVERYTHING, Nic, subnets
+
+SERVICE, OVERLAY, ADDITIONAL = "service_hijack_subnet", "overlay_hijack_subnet", "additional_hijack_subnet"
+ALIASES = {SERVICE: ("service_cidr",), OVERLAY: ("cluster_cidr",), ADDITIONAL: ("additional_cidr",)}
+REASON = "the pod reaches it through its node; [] if there is none"
+
+
+@dataclass(frozen=True, slots=True)
+class Hijack:
+    """One subnet, and the key it was given by."""
+
+    key: str
+    subnet: Network
+
+
+def parse_hijacks(keys: Keys) -> tuple[Hijack, ...]:
+    """The subnets of all three keys, each once."""
+    found = [
+        *(Hijack(SERVICE, subnet) for subnet in keys.cidrs(SERVICE, required=REASON)),
+        *(Hijack(OVERLAY, subnet) for subnet in keys.cidrs(OVERLAY, required=REASON)),
+        *(Hijack(ADDITIONAL, subnet) for subnet in keys.cidrs(ADDITIONAL, default=(), bare=True)),
+    ]
+    return tuple({hijack.subnet: hijack for hijack in reversed(found)}.values())[::-1]
+
+
+def hijacked(nic: Nic, hijacks: tuple[Hijack, ...]) -> Iterator[Network]:
+    """The subnets in the NIC's families; InvalidConfig for one that is the NIC's own already."""
+    own = {subnet: "subnet" for subnet in subnets(nic)} | {route.dst: "route" for route in nic.routes}
+    own |= {EVERYTHING[version]: "default route" for version in nic.gateways}
+    for hijack in hijacks:
+        if hijack.subnet in own:
+            raise InvalidConfig(
+                f'{hijack.key}: "{hijack.subnet}" is the {own[hijack.subnet]} of {nic.dev} itself',
+                "it cannot lead through the node as well: leave it out, or give smaller subnets of it",
+            )
+        if hijack.subnet.version in nic.versions:
+            yield hijack.subnet
+
+
+def left_out(nic: Nic, gateways: dict[int, IP], hijacks: tuple[Hijack, ...]) -> Iterator[str]:
+    """A line for each subnet that gets no route, with the reason."""
+    for hijack in hijacks:
+        version = hijack.subnet.version
+        if version not in nic.versions:
+            yield f"{hijack.key}: {hijack.subnet} left out, {nic.dev} has no IPv{version} address"
+        elif version not in gateways:
+            yield f"{hijack.key}: {hijack.subnet} left out, the node has no IPv{version} address"

@@ -1,0 +1,152 @@
+"""One NIC of a pod, and the table by which it answers for itself.
+
+Every NIC has a full table and a rule for each of its addresses: what was asked of an address is
+answered from that address by its own NIC, whatever the main table says (docs/how-a-packet-travels.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
+
+from underlay.cni.errors import InvalidConfig
+from underlay.cni.plugin import Attachment
+from underlay.cni.result import ResultRoute
+from underlay.facts import Facts, Interface
+from underlay.main_default import nic_order
+from underlay.objects import IP, MAIN, OURS, POD, Network, Route, Rule
+
+FROM_PRIORITY = 2000  # after the local table and a CNI's own rules, before main
+FIRST_TABLE = 100  # eth0's; netN has 100+N
+LAST_NUMBERED = 99
+UNNUMBERED = 1000  # plus the NIC's index: other names have no number of their own
+EVERYTHING = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+LINK_LOCAL = IPv6Network("fe80::/64")
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A NIC as the plan sees it: its name, its table, its addresses, and the routes it was given."""
+
+    dev: str
+    table: int
+    addresses: tuple[Interface, ...]
+    routes: tuple[ResultRoute, ...]
+    gateways: dict[int, IP | None]
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The IP versions that the NIC speaks: 4, 6 or both."""
+        return tuple(sorted({address.version for address in self.addresses}))
+
+    @property
+    def ips(self) -> tuple[IP, ...]:
+        return tuple(address.ip for address in self.addresses)
+
+
+def table_of(dev: str, index: int) -> int:
+    """The table of a NIC in its pod; `index` is the link's index there."""
+    kind, number, _ = nic_order(dev)
+    if kind == 0:
+        return FIRST_TABLE
+    return FIRST_TABLE + number if kind == 1 and 0 < number <= LAST_NUMBERED else UNNUMBERED + index
+
+
+def nic_of(pod: Attachment, facts: Facts) -> Nic:
+    """The NIC of a call: the addresses that prevResult gives it, and the global ones found on it (SLAAC)."""
+    table = table_of(pod.ifname, facts.nic.index)
+    _refuse_foreign_routes(table, facts.pod_routes)
+    given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
+    announced: dict[int, IP] = {ip.address.version: ip.gateway for ip in reversed(given) if ip.gateway}
+    routes = _with_gateways(pod.previous.routes if pod.previous else (), announced)
+    defaults = {version: _default(version, pod.ifname, routes, announced, facts) for version in (4, 6)}
+    return Nic(
+        pod.ifname,
+        table,
+        addresses=tuple(dict.fromkeys([*(ip.address for ip in given), *facts.nic_addresses])),
+        routes=tuple(route for route in routes if route.dst.prefixlen and route.table in (None, 0, MAIN)),
+        gateways={version: found[0] for version, found in defaults.items() if found},
+    )
+
+
+def _with_gateways(routes: Iterable[ResultRoute], announced: dict[int, IP]) -> tuple[ResultRoute, ...]:
+    """The routes as the main plugin makes them: one that names no gateway takes that of its family."""
+    return tuple(replace(route, gw=route.gw or announced.get(route.dst.version)) for route in routes)
+
+
+def _refuse_foreign_routes(table: int, routes: Iterable[Route]) -> None:
+    foreign = [route for route in routes if route.table == table and route.proto != OURS]
+    if foreign:
+        raise InvalidConfig(
+            f"table {table} of the pod has a route that is not ours: {foreign[0]}",
+            "probably the plugin sbr stands in the same chain: leave it out, each NIC gets its own table here",
+        )
+
+
+def _default(
+    version: int,
+    dev: str,
+    routes: Iterable[ResultRoute],
+    announced: dict[int, IP],
+    facts: Facts,
+) -> tuple[IP | None] | None:
+    """The next hop of the NIC's default: an address, None for the link itself; no tuple where it has no default."""
+    listed = [route for route in routes if route.dst == EVERYTHING[version]]
+    for route in listed:
+        if route.gw:
+            return (route.gw,)
+    if version in announced:
+        return (announced[version],)
+    if listed:
+        return (None,)
+    for found in facts.pod_routes:  # from a router advertisement
+        if found.is_default and found.dst.version == version and found.table == MAIN and found.proto != OURS:
+            for hop in found.hops_by(dev):
+                return (hop.via,)
+    return None
+
+
+def own_routes(nic: Nic) -> Iterator[Route]:
+    """What the NIC reaches by itself: its subnets, the routes it was given, its default; in its own table."""
+    for subnet in subnets(nic):
+        yield Route(POD, subnet, nic.dev, table=nic.table)
+    for given in nic.routes:
+        if given.dst.version in nic.versions and given.dst not in subnets(nic):
+            yield Route(
+                POD,
+                given.dst,
+                nic.dev,
+                via=given.gw,
+                table=nic.table,
+                metric=given.priority or 0,
+                onlink=_is_off_link(nic, given.gw),
+                mtu=given.mtu,
+                advmss=given.advmss,
+            )
+    for version, via in nic.gateways.items():
+        if version in nic.versions:
+            onlink = _is_off_link(nic, via)
+            yield Route(POD, EVERYTHING[version], nic.dev, via=via, table=nic.table, onlink=onlink)
+
+
+def subnets(nic: Nic) -> tuple[Network, ...]:
+    """The subnets that the NIC is on. A single address, /32 or /128, is on none."""
+    on = [a.network for a in nic.addresses if a.network.prefixlen < a.max_prefixlen]
+    return tuple(dict.fromkeys([*on, LINK_LOCAL] if 6 in nic.versions else on))
+
+
+def _is_off_link(nic: Nic, via: IP | None) -> bool:
+    """Whether a gateway must be taken on trust. IPv6 refuses `onlink` for one that another NIC's subnet holds too."""
+    return via is not None and not any(via in subnet for subnet in subnets(nic))
+
+
+def answers(nic: Nic) -> Iterator[Rule]:
+    """What comes from an address of this NIC goes by its table."""
+    for ip in nic.ips:
+        yield Rule(POD, ip.version, nic.table, FROM_PRIORITY, src=single(ip))
+
+
+def single(ip: IPv4Address | IPv6Address) -> Network:
+    """The network of one address."""
+    return ip_network(ip)
