@@ -15,11 +15,11 @@ from functools import cached_property
 from typing import Any
 
 from underlay import netns
-from underlay.cni.call import about, read_call, stated_version
+from underlay.cni.call import Call, about, read_call, stated_version
 from underlay.cni.errors import CniError, Internal, as_json
 from underlay.cni.keys import Keys, log_options
-from underlay.cni.verbs import run
-from underlay.log import Log
+from underlay.cni.verbs import Request, run
+from underlay.log import Log, LogOptions
 from underlay.netlink.facts import NodeKernel
 from underlay.plugins import PLUGINS
 from underlay.records import Records
@@ -90,15 +90,22 @@ def answer(name: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, dict[s
     """The exit code of a call, and the JSON to print."""
     try:
         call = read_call(env, stdin)
-        plugin = PLUGINS[name]
-        options = log_options(Keys(call.config), f"{LOGS}/{name}.log")
-        context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
-        log = Log(options, plugin=name, verb=call.command, **context)
-        return 0, run(plugin, call, OwnNode(env.get("UNDERLAY_STATE") or STATE), log)
+        node = OwnNode(env.get("UNDERLAY_STATE") or STATE)
+        return 0, run(Request(PLUGINS[name], call, node, _log(name, call)))
     except CniError as error:
         return 1, as_json(error, stated_version(stdin))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the edge of the program: a runtime reads JSON, never a traceback
         return 1, as_json(Internal.of(error), stated_version(stdin))
+
+
+def _log(name: str, call: Call) -> Log:
+    default = f"{LOGS}/{name}.log"
+    try:
+        options = log_options(Keys(call.config), default)
+    except CniError:
+        options = LogOptions(file=default)  # the verbs that need it right say so, DEL needs nothing
+    context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
+    return Log(options, plugin=name, verb=call.command, **context)
 
 
 def main(name: str) -> int:

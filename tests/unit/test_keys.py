@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underlay.cni.errors import CniError, InvalidConfig, UnsupportedField
-from underlay.cni.keys import Alias, Keys, log_options
+from underlay.cni.keys import Alias, Aliases, Keys, log_options
 from underlay.log import LogOptions
 
-ALIASES = {
+ALIASES: Aliases = {
     "services": ("service_cidr",),
     "migrate_route": (Alias("move_routes", {0: 1, 1: -1, 2: 0}),),
     "set_host": ("enabled",),
@@ -279,7 +279,7 @@ def test_unknown_keys_are_named_with_the_nearest_known_one() -> None:
 
 
 def test_keys_that_were_asked_for_and_those_of_the_specification_are_not_unknown() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         name: {"anything": 1}
         for name in ("cniVersion", "CNIVersion", "name", "type", "ipam", "dns", "args", "runtimeConfig")
     }

@@ -101,7 +101,7 @@ def test_the_old_shape_keeps_the_newer_fields_that_it_came_with() -> None:
 
 
 def test_an_empty_result_is_only_its_version() -> None:
-    raw = {"interfaces": None, "ips": [], "routes": None, "dns": {"nameservers": []}}
+    raw: dict[str, Any] = {"interfaces": None, "ips": [], "routes": None, "dns": {"nameservers": []}}
 
     assert render(parse(raw, "1.0.0"), "1.0.0") == {"cniVersion": "1.0.0"}
 

@@ -18,7 +18,7 @@ from underlay.cni.errors import CniError, IncompatibleVersion, InvalidConfig, In
 from underlay.cni.keys import Keys
 from underlay.cni.value import Value
 
-__all__ = ["SUPPORTED", "Call", "about", "get", "read_call", "stated_version", "version_reply"]
+__all__ = ["SUPPORTED", "Call", "about", "get", "read_call", "stated_version"]
 
 SUPPORTED = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 EVERY_VERSION = ("0.1.0", "0.2.0", *SUPPORTED)
@@ -95,11 +95,6 @@ def stated_version(stdin: bytes) -> str:
     except CniError:
         return SUPPORTED[-1]
     return version if version in SUPPORTED else SUPPORTED[-1]
-
-
-def version_reply(stdin: bytes) -> dict[str, Any]:
-    """Answer VERSION; standard input may be empty."""
-    return {"cniVersion": stated_version(stdin), "supportedVersions": list(SUPPORTED)}
 
 
 def about(plugin_name: str) -> str:

@@ -16,14 +16,17 @@ from underlay.objects import POD, Object, Route, Rule, Sysctl
 from underlay.records import PodRecords, Record, Records
 
 
-def settle_main_default(pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
-    """Gives main's default route of each family to the NIC that should hold it; returns the failures."""
+def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") -> list[CniError]:
+    """Gives main's default route of each family to the NIC that should hold it; returns the failures.
+
+    The NIC `leaving` is still there, with its default, and will not be for long: it doesn't count.
+    """
     if not kernel.has(POD):
         return []
     failures: list[CniError] = []
     records = [record for record in pod.all() if record.plan.default]
     claims = [Claim(record.plan.default, record.displaced) for record in records if record.plan.default]
-    main = kernel.main_defaults()
+    main = [route for route in kernel.main_defaults() if leaving not in route.devs]
     for record, claim in zip(records, claims, strict=True):
         for version in (4, 6):
             if loses(claim, version, claims, main):

@@ -145,6 +145,7 @@ def _pod_side(
         yield Sysctl(POD, 4, dev, "rp_filter", config.rp_filter)
         if 6 in nic.versions:
             yield Sysctl(POD, 6, dev, "disable_ipv6", 0)
+    yield Sysctl(POD, 4, nic.dev, "arp_ignore", 1)  # or two NICs on one subnet answer for each other
     addresses = [ip for version in nic.versions for ip in node[version]]
     for ip in dict.fromkeys([*addresses, *gateways.values()]):
         yield Neigh(POD, ip, pair.host_mac, pair.pod_dev)

@@ -1,0 +1,5 @@
+"""The command line: thin, it asks other modules and prints what they answer."""
+
+from underlay.cli.app import main
+
+__all__ = ["main"]

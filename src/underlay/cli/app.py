@@ -1,0 +1,20 @@
+"""The command `underlay` and its sub-commands."""
+
+from __future__ import annotations
+
+import typer
+
+from underlay.cli import lab
+
+app = typer.Typer(
+    help="CNI plugins that let macvlan and SR-IOV pods reach their node, services and the overlay.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(lab.app, name="lab")
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()

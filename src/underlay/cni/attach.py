@@ -1,0 +1,91 @@
+"""Makes an attachment true and takes it off again: objects, record, and its part in what is shared.
+
+The order is what makes a crash harmless. ADD writes the record before the first change; removal
+deletes it after the last. Whatever happens in between, the record says what to undo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from underlay.cni.errors import CniError
+from underlay.cni.plugin import Node, NodeKernel, first_of
+from underlay.cni.settle import drop_unused_rules, give_back, make_node_rules, settle_main_default
+from underlay.objects import POD, Object
+from underlay.plan import Applied, Plan, apply, revert, take_back
+from underlay.records import PodRecords, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The pod of a call while its lock is held."""
+
+    node: Node
+    kernel: NodeKernel
+    pod: PodRecords
+
+
+def make(record: Record, scene: Scene) -> Applied:
+    """Makes a record's plan true, or leaves the kernel as it was and raises."""
+    applied = Applied((), ())
+    try:
+        with scene.node.records.sharing():
+            make_node_rules(record.plan.node_rules, scene.kernel)
+            applied = apply(record.plan.present, scene.kernel)
+        first_of(settle_main_default(scene.pod, scene.kernel))
+    except BaseException as error:
+        for failure in take_back(applied, scene.kernel):
+            error.add_note(f"and taking it back failed: {failure.msg}")
+        raise
+    return applied
+
+
+def make_anew(record: Record, scene: Scene) -> None:
+    """The same for a record that is not there yet: it is written first, and gone if the plan fails."""
+    scene.pod.write(record)
+    try:
+        make(record, scene)
+    except BaseException as error:
+        for failure in _forget(_given_back(record, scene), scene):
+            error.add_note(f"and taking it back failed: {failure.msg}")
+        raise
+
+
+def undo(record: Record, scene: Scene) -> list[CniError]:
+    """As if ADD had never been: the NIC stays, and gets back what was taken from it. Returns the failures."""
+    failures = revert(record.plan, kept(scene.pod, record.name), scene.kernel)
+    return failures or _forget(_given_back(record, scene), scene)
+
+
+def withdraw(record: Record, scene: Scene) -> list[CniError]:
+    """Takes off a NIC that is about to go. Its record stays where something could not be removed."""
+    failures = revert(record.plan, kept(scene.pod, record.name), scene.kernel)
+    return failures or _forget(record, scene, leaving=record.ifname)
+
+
+def withdraw_traces(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
+    """Takes off a NIC that has no record, or one that can't be read."""
+    failures = revert(plan, kept(scene.pod, name), scene.kernel)
+    scene.pod.delete(name)
+    failures += settle_main_default(scene.pod, scene.kernel, leaving=ifname)
+    return failures + drop_unused_rules(plan.node_rules, scene.kernel, scene.node.records)
+
+
+def kept(pod: PodRecords, name: str) -> frozenset[Object]:
+    """What the pod's other attachments want too, so that one alone does not remove it."""
+    return frozenset(obj for other in pod.all() if other.name != name for obj in other.plan.present)
+
+
+def _given_back(record: Record, scene: Scene) -> Record:
+    latest = scene.pod.read(record.name) or record
+    if scene.kernel.has(POD):
+        for version in (4, 6):
+            latest, failures = give_back(latest, version, scene.pod, scene.kernel)
+            first_of(failures)
+    return latest
+
+
+def _forget(record: Record, scene: Scene, leaving: str = "") -> list[CniError]:
+    scene.pod.delete(record.name)
+    failures = settle_main_default(scene.pod, scene.kernel, leaving)
+    return failures + drop_unused_rules(record.plan.node_rules, scene.kernel, scene.node.records)

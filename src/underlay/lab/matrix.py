@@ -1,0 +1,108 @@
+"""The reachability matrix: every way between a macvlan pod and the rest of the cluster, IPv4 and IPv6.
+
+A row is right when TCP and UDP both get an answer and the other end saw the right source address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from underlay.lab.addresses import VERSIONS, Addresses
+from underlay.lab.connectivity import Answer, Probe, reach_all
+from underlay.lab.echo import PORT, TCP, UDP, Server
+from underlay.lab.namespace import Netns
+from underlay.lab.networks import Chain
+from underlay.lab.services import PORT as SERVICE_PORT
+from underlay.lab.services import Service
+
+PROTOCOLS = (TCP, UDP)
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a way: a namespace, and the addresses that it has there."""
+
+    netns: Netns
+    addresses: Addresses
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way from one end to another, and as whom the other end must see the first.
+
+    `alone` says that plain macvlan gives it already: a plugin must not break it.
+    """
+
+    group: str
+    text: str
+    client: End
+    server: End
+    seen: Sequence[Addresses]
+    seen_as: str
+    service: Service | None = None
+    alone: bool = False
+
+    def probe(self, version: int, protocol: str) -> Probe:
+        listen = self.server.addresses.of(version)
+        if not self.service:
+            return Probe(self.client.netns, Server(self.server.netns, listen, PORT, protocol))
+        server = Server(self.server.netns, listen, self.service.target_port, protocol)
+        return Probe(self.client.netns, server, self.service.addresses.of(version), SERVICE_PORT)
+
+    def works(self, chain: Chain) -> bool:
+        """Whether it must work with this chain; where not, it must not: else it would prove nothing."""
+        return self.alone or chain is Chain.VETH
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came of one row in one family, by protocol."""
+
+    row: Row
+    version: int
+    answers: dict[str, Answer]
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is wrong, by protocol; empty when all is right."""
+        faults = {protocol: self._fault(answer) for protocol, answer in self.answers.items()}
+        return {protocol: fault for protocol, fault in faults.items() if fault}
+
+    @property
+    def fault(self) -> str:
+        """The same in a few words, which name the protocol when the other one is right."""
+        if len(self.faults) == 1:
+            return "".join(f"{protocol}: {fault}" for protocol, fault in self.faults.items())
+        return next(iter(self.faults.values()), "")
+
+    def is_expected(self, chain: Chain) -> bool:
+        return self.row.works(chain) != bool(self.faults)
+
+    def _fault(self, answer: Answer) -> str:
+        if not answer:
+            return answer.error
+        allowed = [addresses.of(self.version) for addresses in self.row.seen]
+        return "" if answer.seen in allowed else f"seen as {answer.seen}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with what was measured, a cell for each of VERSIONS."""
+
+    row: Row
+    cells: tuple[Cell, ...]
+
+    def is_expected(self, chain: Chain) -> bool:
+        return all(cell.is_expected(chain) for cell in self.cells)
+
+
+def measure(rows: Sequence[Row]) -> list[Line]:
+    """Sends the probes of all rows at once."""
+    probes = [row.probe(version, each) for row in rows for version in VERSIONS for each in PROTOCOLS]
+    answers = iter(reach_all(probes))
+    return [Line(row, tuple(_cell(row, version, answers) for version in VERSIONS)) for row in rows]
+
+
+def _cell(row: Row, version: int, answers: Iterator[Answer]) -> Cell:
+    return Cell(row, version, {protocol: next(answers) for protocol in PROTOCOLS})

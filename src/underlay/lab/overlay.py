@@ -1,0 +1,68 @@
+"""The overlay network, as Calico makes it: routed /32 pods, and each node a router for its block.
+
+pod eth0 10.244.11.5/32 ── 169.254.1.1 (proxy ARP) ── cali* of its node ── node eth0 ── the other node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from underlay.lab.addresses import VERSIONS, Addresses, Subnets, subnets
+from underlay.lab.namespace import Netns
+from underlay.lab.topology import ONE_QUEUE, Node, Via, add_routes
+
+OVERLAY = subnets("10.244.0.0/16", "fd00:244::/48")
+HOST_END_MAC = "ee:ee:ee:ee:ee:ee"  # Calico's, the same on every node
+GATEWAY_V4 = "169.254.1.1"
+GATEWAY_V6 = "fe80::ecee:eeff:feee:eeee"  # the link-local address that the MAC above makes
+
+
+def block(node: Node) -> Subnets:
+    """The part of the overlay that lives on a node."""
+    return subnets(f"10.244.{node.number}.0/24", f"fd00:244:0:{node.number}::/64")
+
+
+def connect(nodes: Sequence[Node]) -> None:
+    """Routes each node's block from every other one by its LAN address ("host-gw")."""
+    for node in nodes:
+        others = (other for other in nodes if other != node)
+        add_routes(node.netns, tuple(Via(block(other), other.addresses) for other in others))
+
+
+@dataclass(frozen=True)
+class OverlayPod:
+    """A pod of the overlay, number `number` in the block of its node."""
+
+    netns: Netns
+    node: Node
+    number: int
+
+    @property
+    def addresses(self) -> Addresses:
+        return block(self.node).host(self.number)
+
+    @property
+    def host_end(self) -> str:
+        return f"cali{self.number}"
+
+    def up(self) -> None:
+        self._wire()
+        self.netns.ip(
+            f"addr add {self.addresses.v4}/32 dev eth0",
+            f"addr add {self.addresses.v6}/128 dev eth0",
+            "link set eth0 up",
+            f"route add {GATEWAY_V4} dev eth0 scope link",
+            f"route add default via {GATEWAY_V4} dev eth0",
+            f"route add default via {GATEWAY_V6} dev eth0",
+        )
+
+    def _wire(self) -> None:
+        pod_end = f"peer name eth0 {ONE_QUEUE} netns {self.netns.name}"
+        node, name = self.node.netns, self.host_end
+        node.ip(
+            f"link add {name} address {HOST_END_MAC} {ONE_QUEUE} type veth {pod_end}",
+            f"link set {name} up",
+            *(f"route add {self.addresses.of(version)} dev {name}" for version in VERSIONS),
+        )
+        node.sysctl({f"ipv4/conf/{name}/proxy_arp": 1, f"ipv4/neigh/{name}/proxy_delay": 0})

@@ -1,0 +1,107 @@
+"""The matrix and the cluster as tables: marks alone where it is narrow, with the evidence where it is wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from underlay.lab.addresses import VERSIONS, Addresses, Subnets
+from underlay.lab.cluster import Cluster
+from underlay.lab.matrix import Cell, Line
+from underlay.lab.networks import Chain
+
+WIDE = 100  # columns from which there is room for the addresses that the other ends saw
+
+
+def matrix_table(lines: Sequence[Line], chain: Chain, width: int) -> Table:
+    """A line for each way, a column for each family, for a console of `width` columns."""
+    is_wide = width >= WIDE
+    table = _table("from → to", *(["other end must see"] if is_wide else []), "IPv4", "IPv6")
+    group = lines[0].row.group
+    for line in lines:
+        row = line.row
+        if row.group != group:
+            table.add_section()
+        group = row.group
+        marks = [_evidence(cell) if is_wide else _mark(cell) for cell in line.cells]
+        styled = [Text(mark, _style(cell, chain)) for mark, cell in zip(marks, line.cells, strict=True)]
+        table.add_row(row.text, *([row.seen_as] if is_wide else []), *styled)
+    return table
+
+
+def verdict(lines: Sequence[Line], chain: Chain) -> Text:
+    """How many rows are right, and which are not as they must be with this chain."""
+    right = sum(not any(cell.fault for cell in line.cells) for line in lines)
+    text = Text(f"{right} of {len(lines)} rows are right with {chain.value}.")
+    if wrong := [line.row.text for line in lines if not line.is_expected(chain)]:
+        text.append(f" Not as it must be: {'; '.join(wrong)}.", "bold red")
+    return text
+
+
+def cluster_table(cluster: Cluster) -> Table:
+    """Every machine of the lab, by the name of its namespace."""
+    table = _table("namespace", "IPv4", "IPv6")
+    for section in (_networks, _machines, _nodes, _pods, _services):
+        for name, values in section(cluster):
+            table.add_row(name, *(str(values.of(version)) for version in VERSIONS))
+        table.add_section()
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _mark(cell: Cell) -> str:
+    return f"✗ {cell.fault}" if cell.fault else "✓"
+
+
+def _evidence(cell: Cell) -> str:
+    """The mark, and as whom the other end saw the first."""
+    seen = next(iter(cell.answers.values())).seen
+    return _mark(cell) if cell.fault else f"✓ {seen}"
+
+
+def _style(cell: Cell, chain: Chain) -> str:
+    colour = "red" if cell.fault else "green"
+    return colour if cell.is_expected(chain) else f"bold reverse {colour}"
+
+
+Rows = Iterable[tuple[str, Addresses | Subnets]]
+
+
+def _networks(cluster: Cluster) -> Rows:
+    for lan in (cluster.lan_a, cluster.lan_b, cluster.outside):
+        yield lan.netns.name, lan.subnets
+
+
+def _machines(cluster: Cluster) -> Rows:
+    for router in (cluster.gateway_a, cluster.gateway_b):
+        yield f"{router.netns.name} eth0", router.lan.gateway
+        yield f"{router.netns.name} eth1", router.outside
+    for host in (cluster.client, cluster.external):
+        yield f"{host.netns.name} eth0", host.addresses
+
+
+def _nodes(cluster: Cluster) -> Rows:
+    for node in (cluster.node1, cluster.node2):
+        for dev, addresses in node.devices.items():
+            yield f"{node.netns.name} {dev}", addresses
+
+
+def _pods(cluster: Cluster) -> Rows:
+    for pod in (cluster.overlay1, cluster.overlay2):
+        yield f"{pod.netns.name} eth0", pod.addresses
+    for nic in cluster.nics:
+        yield f"{nic.pod.netns.name} {nic.ifname}", cluster.addresses(nic.pod, nic.ifname)
+
+
+def _services(cluster: Cluster) -> Rows:
+    for service in cluster.services.values():
+        yield f"ClusterIP {service.name}", service.addresses

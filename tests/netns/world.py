@@ -1,0 +1,193 @@
+"""A small world for tests: LANs with stateful gateways, a node, macvlan pods with `veth` chained behind.
+
+Built from the lab's own parts; a test asks for what it needs and the fixture takes everything down.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from underlay.lab.addresses import VERSIONS, IPAddress, Subnets, subnets
+from underlay.lab.connectivity import Probe, reach, reach_all
+from underlay.lab.echo import Server
+from underlay.lab.namespace import Netns, create, delete
+from underlay.lab.overlay import OverlayPod
+from underlay.lab.pod import Json, Pod
+from underlay.lab.runtime import Runtime
+from underlay.lab.topology import Host, Lan, Node, Router, Via, add_routes
+
+LAN_A, LAN_B = subnets("10.6.0.0/24", "fd00:6::/64"), subnets("10.7.0.0/24", "fd00:7::/64")
+OUTSIDE = subnets("198.51.100.0/24", "fd00:51::/64")
+EVERY_LAN = (LAN_A, LAN_B)
+VETH: Json = {
+    "type": "veth",
+    "service_hijack_subnet": ["10.96.0.0/12", "fd00:96::/108"],
+    "overlay_hijack_subnet": ["10.244.0.0/16", "fd00:244::/48"],
+}
+FIRST_POD = 100
+
+
+@dataclass
+class World:
+    """`lans` LANs, a node on all of them, and a client outside behind each LAN's own stateful gateway."""
+
+    bin_dirs: tuple[str, ...]
+    directory: str
+    made: list[Netns] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.numbers = itertools.count(FIRST_POD)
+        self.outside = Lan(self.netns("outside"), OUTSIDE)
+        self.outside.up()
+        self.lans: list[Lan] = []
+        self.pods: dict[str, Pod] = {}
+
+    def netns(self, name: str) -> Netns:
+        made = Netns(f"t-{name}")
+        create(made)
+        self.made.append(made)
+        made.sysctl(
+            {"ipv6/conf/default/accept_dad": 0}
+        )  # nothing waits, no address is tentative for a while
+        return made
+
+    def lan(self, subnet: Subnets) -> Lan:
+        """A LAN and its gateway, which leads to the outside and the other LANs and forgives no asymmetry."""
+        number = len(self.lans) + 1
+        lan = Lan(self.netns(f"lan{number}"), subnet)
+        lan.up()
+        router = self.netns(f"router{number}")
+        Router(router, lan, self.outside, number, routes=tuple(map(self.beyond, self.lans))).up()
+        for index in range(len(self.lans)):
+            add_routes(Netns(f"t-router{index + 1}"), (Via(subnet, self.outside.host(number)),))
+        self.lans.append(lan)
+        return lan
+
+    def beyond(self, lan: Lan) -> Via:
+        """The way to a LAN from the outside: by its own gateway."""
+        return Via(lan.subnets, self.outside.host(self.lans.index(lan) + 1))
+
+    def node(self, number: int = 11, *lans: Lan) -> Node:
+        """A node on these LANs, on all of them unless told, with a docker-like bridge that is older than its NICs."""
+        node = Node(self.netns(f"node{number}"), lans or tuple(self.lans), number, docker=True)
+        node.up()
+        return node
+
+    def host(self, lan: Lan, number: int = 50) -> Host:
+        host = Host(self.netns(f"host{lan.netns.name}"), lan, number)
+        host.up()
+        return host
+
+    def external(self, number: int = 60) -> Host:
+        """A machine outside that reaches each LAN by its gateway."""
+        host = Host(self.netns("external"), self.outside, number, tuple(map(self.beyond, self.lans)))
+        host.up()
+        return host
+
+    def overlay_pod(self, node: Node, number: int = 5) -> OverlayPod:
+        pod = OverlayPod(self.netns(f"overlay{number}"), node, number)
+        pod.up()
+        return pod
+
+    def pod(self, name: str = "pod") -> Pod:
+        return Pod(self.netns(name), name)
+
+    def runtime(self, node: Node) -> Runtime:
+        state = os.path.join(self.directory, node.netns.name)
+        return Runtime(node.netns, self.bin_dirs, state, {"UNDERLAY_STATE": self.state})
+
+    @property
+    def state(self) -> str:
+        """Where this world's records are, in place of /run/underlay."""
+        return os.path.join(self.directory, "records")
+
+    def network(self, name: str = "lan", dev: str = "eth0", lan: int = 0, **veth: Any) -> Json:
+        """A conflist: macvlan on `dev` with the next addresses of a LAN, `veth` behind; a key `None` is left out."""
+        number, subnet = next(self.numbers), self.lans[lan].subnets
+        addresses = [
+            {
+                "address": f"{subnet.host(number).of(v)}/{subnet.of(v).prefixlen}",
+                "gateway": str(self.lans[lan].gateway.of(v)),
+            }
+            for v in VERSIONS
+        ]
+        routes = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+        macvlan = {
+            "type": "macvlan",
+            "master": dev,
+            "mode": "bridge",
+            "ipam": {"type": "static", "addresses": addresses, "routes": routes},
+        }
+        log = {"log_options": {"log_file": os.path.join(self.directory, "veth.log"), "log_level": "debug"}}
+        chained = {key: value for key, value in (VETH | log | veth).items() if value is not None}
+        return {"cniVersion": "1.0.0", "name": name, "plugins": [macvlan, chained]}
+
+    def down(self) -> None:
+        delete(*(netns for netns in self.made if netns.exists))
+
+
+def without_veth(network: Json) -> Json:
+    return {**network, "plugins": network["plugins"][:1]}
+
+
+def address(result: Json, version: int) -> IPAddress:
+    """The pod's address of a family, from an ADD's result."""
+    from ipaddress import ip_interface
+
+    found = [ip_interface(ip["address"]).ip for ip in result["ips"]]
+    return next(ip for ip in found if ip.version == version)
+
+
+def server(host: Any, version: int) -> Server:
+    return Server(host.netns, host.addresses.of(version))
+
+
+def seen(client: Netns, target: Netns, at: IPAddress, source: IPAddress | None = None) -> IPAddress | None:
+    """As whom the target sees the client; None without an answer."""
+    return reach(Probe(client, Server(target, at), source=source)).seen
+
+
+def failures(probes: Iterable[Probe]) -> list[str]:
+    """The probes without an answer."""
+    every = list(probes)
+    answers = reach_all(every)
+    return [
+        f"{probe.client.name} {probe.source or ''} -> {probe.server.netns.name} {probe.server.address}: {answer.error}"
+        for probe, answer in zip(every, answers, strict=True)
+        if not answer
+    ]
+
+
+def state_of(netns: Netns) -> str:
+    """All that `ip` shows of a namespace that a plugin could have changed, in a fixed order.
+
+    Read until it stands still: the kernel gives a new link its IPv6 addresses a moment later.
+    """
+    deadline = time.monotonic() + 5
+    before, now = "", _shown(netns)
+    while now != before:
+        assert time.monotonic() < deadline, f"{netns.name} does not come to rest"
+        time.sleep(0.05)
+        before, now = now, _shown(netns)
+    return now
+
+
+def _shown(netns: Netns) -> str:
+    commands = [
+        "-o link show",
+        "-4 -o addr show",
+        "-6 -o addr show",
+        "-4 route show table all",
+        "-6 route show table all",
+        "-4 rule show",
+        "-6 rule show",
+        "neigh show nud permanent",
+    ]
+    return "\n".join(
+        line for each in commands for line in sorted(netns.run("ip", *each.split()).splitlines())
+    )
