@@ -46,15 +46,16 @@ def make_anew(record: Record, scene: Scene) -> None:
     try:
         make(record, scene)
     except BaseException as error:
-        for failure in _forget(_given_back(record, scene), scene):
+        for failure in [*_give_back(record, scene), *_forget(record, scene)]:
             error.add_note(f"and taking it back failed: {failure.msg}")
         raise
 
 
 def undo(record: Record, scene: Scene) -> list[CniError]:
-    """As if ADD had never been: the NIC stays, and gets back what was taken from it. Returns the failures."""
+    """As if ADD had never been: the NIC stays and gets back what was taken from it. Returns failures."""
     failures = revert(record.plan, kept(scene.pod, record.name), scene.kernel)
-    return failures or _forget(_given_back(record, scene), scene)
+    failures = failures or _give_back(record, scene)
+    return failures or _forget(record, scene)
 
 
 def withdraw(record: Record, scene: Scene) -> list[CniError]:
@@ -76,13 +77,10 @@ def kept(pod: PodRecords, name: str) -> frozenset[Object]:
     return frozenset(obj for other in pod.all() if other.name != name for obj in other.plan.present)
 
 
-def _given_back(record: Record, scene: Scene) -> Record:
-    latest = scene.pod.read(record.name) or record
-    if scene.kernel.has(POD):
-        for version in (4, 6):
-            latest, failures = give_back(latest, version, scene.pod, scene.kernel)
-            first_of(failures)
-    return latest
+def _give_back(record: Record, scene: Scene) -> list[CniError]:
+    if not scene.kernel.has(POD):
+        return []
+    return [failure for v in (4, 6) for failure in give_back(record.name, v, scene.pod, scene.kernel)]
 
 
 def _forget(record: Record, scene: Scene, leaving: str = "") -> list[CniError]:

@@ -35,8 +35,8 @@ class Plugin(Generic[C]):
 
     `parse` gives None for a configuration that asks for nothing to be done. `plan` is what an
     attachment wants. `traces` is what may be left of one that has no record: it is given everything
-    of ours that was found in the pod, and the configuration unless that is unusable by now. `needs` is one object of each kind that the plugin makes, for
-    STATUS to try.
+    of ours that was found in the pod, and the configuration if that is still usable. `needs` is one
+    object of each kind that the plugin makes, for STATUS to try.
     """
 
     name: str

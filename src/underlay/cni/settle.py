@@ -13,7 +13,7 @@ from underlay.cni.errors import CniError
 from underlay.cni.plugin import NodeKernel
 from underlay.main_default import Claim, loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
-from underlay.records import PodRecords, Record, Records
+from underlay.records import PodRecords, Records
 
 
 def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") -> list[CniError]:
@@ -27,34 +27,32 @@ def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") 
     records = [record for record in pod.all() if record.plan.default]
     claims = [Claim(record.plan.default, record.displaced) for record in records if record.plan.default]
     main = [route for route in kernel.main_defaults() if leaving not in route.devs]
-    for record, claim in zip(records, claims, strict=True):
+    for name, claim in zip([record.name for record in records], claims, strict=True):
         for version in (4, 6):
-            if loses(claim, version, claims, main):
-                record, failed = _take(record, claim.default.dev, version, pod, kernel)
-            else:
-                record, failed = give_back(record, version, pod, kernel)
-            failures += failed
+            move = _take if loses(claim, version, claims, main) else give_back
+            failures += move(name, version, pod, kernel)
     return failures
 
 
-def _take(
-    record: Record, dev: str, version: int, pod: PodRecords, kernel: NodeKernel
-) -> tuple[Record, list[CniError]]:
-    """Takes a NIC's defaults out of main. What is taken is in the record before it is gone."""
+def _take(name: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
+    """Takes a NIC's defaults of one family out of main. What is taken is in its record before it is gone."""
+    record = pod.read(name)
+    if record is None or record.plan.default is None:
+        return []
+    dev = record.plan.default.dev
     taken = [r for r in kernel.main_defaults() if r.dst.version == version and dev in r.devs]
     settings = _router_defaults(dev, kernel) if version == 6 else []
     if not taken and not settings:
-        return record, []
+        return []
     hops = [hop for route in taken for hop in route.hops_by(dev)]
-    record = record.displacing(*hops, *settings)
-    pod.write(record)
+    pod.write(record.displacing(*hops, *settings))
     failures: list[CniError] = []
     for route in taken:
         rest = route.without(dev)
         failures += kernel.remove([route]) if rest is None else _replace(route, rest, kernel)
     for old in settings:
         failures += _replace(old, replace(old, value=0), kernel)
-    return record, failures
+    return failures
 
 
 def _router_defaults(dev: str, kernel: NodeKernel) -> list[Sysctl]:
@@ -63,20 +61,18 @@ def _router_defaults(dev: str, kernel: NodeKernel) -> list[Sysctl]:
     return [found] if isinstance(found, Sysctl) and found.value else []
 
 
-def give_back(
-    record: Record, version: int, pod: PodRecords, kernel: NodeKernel
-) -> tuple[Record, list[CniError]]:
-    """Puts a NIC's defaults of one family back into main, and then forgets them."""
-    back = [obj for obj in record.displaced if _version(obj) == version]
-    if not back:
-        return record, []
+def give_back(name: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
+    """Puts a NIC's defaults of one family back into main, and then forgets them; returns the failures."""
+    record = pod.read(name)
+    back = [obj for obj in record.displaced if _version(obj) == version] if record else []
+    if record is None or not back:
+        return []
     failures = kernel.restore(obj for obj in back if isinstance(obj, Route))
     for obj in back:
         if isinstance(obj, Sysctl):
             failures += _replace(replace(obj, value=0), obj, kernel)
-    record = replace(record, displaced=tuple(obj for obj in record.displaced if obj not in back))
-    pod.write(record)
-    return record, failures
+    pod.write(replace(record, displaced=tuple(obj for obj in record.displaced if obj not in back)))
+    return failures
 
 
 def _version(obj: Object) -> int:

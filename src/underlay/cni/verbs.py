@@ -76,7 +76,8 @@ def run(request: Request[C]) -> Json | None:
 
 def add(request: Request[C]) -> Json:
     call = request.call
-    keys, config = _configured(request)
+    keys = _keys(request)
+    config = _parsed(request, keys)
     previous = _previous(request)
     if config is None:
         return render(previous, call.cni_version)
@@ -92,7 +93,7 @@ def add(request: Request[C]) -> Json:
 
 
 def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> Record:
-    """Applies the record of an equal ADD again, or decides anew; what an unequal one made is undone first."""
+    """Applies the record of an equal ADD again, or decides anew; what another one made is undone first."""
     name = request.record_name
     inputs = _digest(request, attachment, _facts(attachment, name, scene))
     known = scene.pod.read(name)
@@ -156,7 +157,7 @@ def delete(request: Request[C]) -> None:
 
 def check(request: Request[C]) -> None:
     """Compares what ADD recorded with what is there; Drift names each thing that isn't."""
-    _, config = _configured(request)
+    config = _parsed(request, _keys(request))
     attachment = _attachment(request, _previous(request))
     if config is None:
         return
@@ -207,7 +208,7 @@ def _is_alive(record: Record, node: Node) -> bool:
 
 def status(request: Request[C]) -> None:
     """Tries one object of each kind that the plugin makes, in a namespace made for it."""
-    _configured(request)
+    _parsed(request, _keys(request))
     try:
         with request.node.scratch() as kernel:
             apply(request.plugin.needs.objects, kernel)
@@ -232,19 +233,22 @@ VERBS: dict[str, Callable[[Request[Any]], Json | None]] = {
 }
 
 
-def _configured(request: Request[C]) -> tuple[Keys, C | None]:
+def _keys(request: Request[C]) -> Keys:
+    return Keys(request.call.config, request.plugin.aliases)
+
+
+def _parsed(request: Request[C], keys: Keys) -> C | None:
     """The configuration, checked; None where it asks for nothing to be done, whatever else it holds."""
-    keys = Keys(request.call.config, request.plugin.aliases)
     config = request.plugin.parse(keys)
     if config is not None:
         log_options(keys, "")
-    return keys, config
+    return config
 
 
 def _usable(request: Request[C]) -> C | None:
     """The configuration, if it still is one: an unusable one never makes DEL fail."""
     try:
-        return _configured(request)[1]
+        return _parsed(request, _keys(request))
     except CniError:
         return None
 
@@ -265,7 +269,7 @@ def _previous(request: Request[C]) -> Result:
     if request.call.prev_result is None:
         raise InvalidConfig(
             f"prevResult is missing: {request.plugin.name} is a chained plugin",
-            f"list it in a conflist behind the plugin that makes {request.call.ifname}, such as macvlan or sriov",
+            f"list it behind the plugin that makes {request.call.ifname}, such as macvlan or sriov",
         )
     return parse(request.call.prev_result, request.call.cni_version)
 

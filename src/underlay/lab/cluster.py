@@ -109,8 +109,8 @@ class Cluster:
     def services(self) -> dict[str, Service]:
         """One for each place where an endpoint may be."""
         endpoints = {
-            "overlay-here": self.overlay1.addresses,
-            "overlay-there": self.overlay2.addresses,
+            "here": self.overlay1.addresses,
+            "there": self.overlay2.addresses,
             "macvlan": self.addresses(self.pod2),
             "itself": self.addresses(self.pod1),
         }

@@ -10,13 +10,14 @@ costs no process, and a whole matrix takes no longer than its slowest probe.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from underlay.lab.addresses import IPAddress
-from underlay.lab.echo import LONGEST, TCP, Server, bind, opened, serving
+from underlay.lab.echo import LONGEST, READY, TCP, Server, bind, opened, serving
 from underlay.lab.namespace import Netns
 
 __all__ = ["Answer", "Probe", "Server", "reach", "reach_all"]
@@ -66,8 +67,12 @@ def reach_all(probes: Sequence[Probe]) -> list[Answer]:
     """Sends all probes at once; the answers are in their order."""
     if not probes:
         return []
-    with serving({probe.server for probe in probes}), ThreadPoolExecutor(len(probes)) as pool:
-        return list(pool.map(_ask, probes))
+    with serving({probe.server for probe in probes}) as failed, ThreadPoolExecutor(len(probes)) as pool:
+        asked = [None if probe.server in failed else pool.submit(_ask, probe) for probe in probes]
+        return [
+            each.result() if each else Answer(error=failed[probe.server])
+            for each, probe in zip(asked, probes, strict=True)
+        ]
 
 
 def _ask(probe: Probe) -> Answer:
@@ -76,7 +81,7 @@ def _ask(probe: Probe) -> Answer:
         with opened(probe.client, protocol, version) as client:
             client.settimeout(TIMEOUT)
             if probe.source:
-                bind(client, probe.source)
+                bind(client, probe.source, 0, time.monotonic() + READY)
             client.connect(probe.target)
             reply = _exchange(client) if protocol == TCP else _exchange_datagrams(client)
     except TimeoutError:

@@ -34,7 +34,7 @@ def up(lab: Lab, chain: Chain, console: Console) -> None:
 def show(lab: Lab, console: Console) -> None:
     """Prints the machines of the lab that is up."""
     cluster = Cluster(lab)
-    console.print(f"The pods have {cluster.chain.value}.")
+    console.print(f"The pods are made with {cluster.chain.value}.")
     console.print(cluster_table(cluster))
 
 
@@ -86,16 +86,18 @@ def _attach(cluster: Cluster, chain: Chain, console: Console) -> None:
 
 
 def _matrix(cluster: Cluster, chain: Chain, console: Console) -> bool:
-    with step(console, "sending TCP and UDP every way"):
+    with step(console, "sending TCP and UDP every way, and asking as whom they came"):
         lines = measure(rows(cluster))
+    console.print()
+    console.print(f"With {chain.value}:", style="bold")
     console.print(matrix_table(lines, chain, console.width))
-    console.print(verdict(lines, chain), highlight=False)
+    console.print(verdict(lines, chain))
     console.print()
     return all(line.is_expected(chain) for line in lines)
 
 
 def _print_changes(cluster: Cluster, console: Console) -> None:
-    console.print("What veth's ADD did for pod1, as commands:", style="bold")
+    console.print("What the ADD of veth did for pod1, as commands:", style="bold")
     for command in changes(cluster, cluster.pod1):
-        console.print(command, highlight=False, soft_wrap=True)
+        console.print(command, soft_wrap=True, markup=False)
     console.print()

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from threading import Thread
 
 from underlay.lab.addresses import IPAddress
-from underlay.lab.errors import LabError
 from underlay.lab.namespace import Netns
 
 PORT = 7  # echo
@@ -36,20 +35,26 @@ class Server:
 
 
 @contextmanager
-def serving(servers: set[Server]) -> Iterator[None]:
-    """Answers on all these sockets until the context ends."""
+def serving(servers: set[Server]) -> Iterator[dict[Server, str]]:
+    """Answers on all these sockets until the context ends; yields those that can't, with the reason."""
+    failed = {}
+    deadline = time.monotonic() + READY
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        stopped, stop = socket.socketpair()
-        selector.register(stack.enter_context(stopped), selectors.EVENT_READ)
+        stopped, stop = map(stack.enter_context, socket.socketpair())
+        selector.register(stopped, selectors.EVENT_READ)
         for server in servers:
-            listener = stack.enter_context(_listener(server))
+            try:
+                listener = stack.enter_context(_listener(server, deadline))
+            except OSError as error:
+                failed[server] = f"server: {error.strerror.lower()}"
+                continue
             selector.register(listener, selectors.EVENT_READ, _accept if server.protocol == TCP else _echo)
         thread = Thread(target=_serve, args=(selector,), daemon=True)
         thread.start()
         stack.callback(thread.join)
-        stack.enter_context(stop)  # closed first: the thread sees the end of `stopped`
-        yield
+        stack.callback(stop.close)  # comes first: the thread sees the end of `stopped`
+        yield failed
 
 
 def opened(netns: Netns, protocol: str, version: int) -> socket.socket:
@@ -59,9 +64,8 @@ def opened(netns: Netns, protocol: str, version: int) -> socket.socket:
         return socket.socket(family, socket.SOCK_STREAM if protocol == TCP else socket.SOCK_DGRAM)
 
 
-def bind(sock: socket.socket, address: IPAddress, port: int = 0) -> None:
+def bind(sock: socket.socket, address: IPAddress, port: int, deadline: float) -> None:
     """Binds as soon as the address is there: a new IPv6 one may still be tentative."""
-    deadline = time.monotonic() + READY
     while True:
         try:
             return sock.bind((str(address), port))
@@ -71,17 +75,16 @@ def bind(sock: socket.socket, address: IPAddress, port: int = 0) -> None:
         time.sleep(0.01)
 
 
-def _listener(server: Server) -> socket.socket:
+def _listener(server: Server, deadline: float) -> socket.socket:
     listener = opened(server.netns, server.protocol, server.address.version)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bind(listener, server.address, server.port)
+        bind(listener, server.address, server.port, deadline)
         if server.protocol == TCP:
             listener.listen(64)
-    except OSError as error:
+    except OSError:
         listener.close()
-        where = f"{server.address} {server.protocol} port {server.port}"
-        raise LabError(f"{server.netns.name} cannot listen on {where}: {error.strerror}") from error
+        raise
     return listener
 
 

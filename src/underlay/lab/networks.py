@@ -16,7 +16,7 @@ class Chain(Enum):
     """What makes the network of the lab's pods."""
 
     MACVLAN = "macvlan alone"
-    VETH = "macvlan, then veth"
+    VETH = "veth chained behind macvlan"
 
 
 def network(name: str, *plugins: Json, cni_version: str = CNI_VERSION) -> Json:

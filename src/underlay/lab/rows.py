@@ -30,8 +30,8 @@ def _services(cluster: Cluster) -> list[Row]:
     here, there = _overlay_ends(cluster)
     seen = list(cluster.node1.devices.values())
     endpoints = {
-        "overlay-here": ("this node", here),
-        "overlay-there": ("other node", there),
+        "here": ("this node", here),
+        "there": ("other node", there),
         "macvlan": ("macvlan pod", peer),
         "itself": ("hairpin", pod),
     }

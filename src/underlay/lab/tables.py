@@ -1,4 +1,4 @@
-"""The matrix and the cluster as tables: marks alone where it is narrow, with the evidence where it is wide."""
+"""The matrix and the cluster as tables: marks where it is narrow, the evidence where there is room."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from underlay.lab.matrix import Cell, Line
 from underlay.lab.networks import Chain
 
 WIDE = 100  # columns from which there is room for the addresses that the other ends saw
+NARROWEST = len("✗ no answer")  # so that two matrices have one shape
 
 
 def matrix_table(lines: Sequence[Line], chain: Chain, width: int) -> Table:
     """A line for each way, a column for each family, for a console of `width` columns."""
     is_wide = width >= WIDE
-    table = _table("from → to", *(["other end must see"] if is_wide else []), "IPv4", "IPv6")
+    table = _table("from → to", *(["other end must see"] if is_wide else []))
+    for family in ("IPv4", "IPv6"):
+        table.add_column(family, min_width=NARROWEST)
     group = lines[0].row.group
     for line in lines:
         row = line.row

@@ -174,7 +174,7 @@ class Netlink:
         return self._dumps[ns, request]
 
     def lists_anything(self, ns: Ns, request: Message) -> bool:
-        """Whether a dump has an entry. Only its first piece is read, on a socket that is then thrown away."""
+        """Whether a dump has an entry. Only its first piece is read, on a socket of its own."""
         asked = NetlinkSocket(self._netns[ns])
         try:
             return asked.has_first(request)

@@ -88,7 +88,7 @@ class NetlinkSocket:
                     return replies
 
     def dump(self, message: Message) -> list[bytes] | Refused:
-        """The bodies of all messages of a dump, or why there are none; repeated while it is interrupted."""
+        """The bodies of all messages of a dump, or why there are none; repeated while interrupted."""
         for _ in range(DUMP_TRIES):
             self._socket.send(self._pack(message, 0))
             bodies: list[bytes] = []
@@ -98,7 +98,7 @@ class NetlinkSocket:
         return Refused(4, "the tables changed during each of ten dumps")
 
     def has_first(self, message: Message) -> bool:
-        """Whether a dump begins with an entry; the rest is not read, so nothing else may be asked after this."""
+        """Whether a dump begins with an entry. The rest stays unread: ask nothing else of this socket."""
         self._socket.send(self._pack(message, 0))
         return self._receive()[0][0] not in (NLMSG_DONE, NLMSG_ERROR)
 
@@ -134,8 +134,6 @@ class NetlinkSocket:
 def _refusal(body: bytes, flags: int) -> Refused:
     number = -ERROR.unpack_from(body)[0]
     if not flags & ACK_TLVS:
-        return Refused(number, "")
-    if len(body) == ERROR.size or not flags & CAPPED and len(body) < ERROR.size + HEADER.size:
         return Refused(number, "")
     # What follows: the request's header, the request itself unless it was capped, then attributes.
     request = HEADER.unpack_from(body, ERROR.size)[0] if len(body) >= ERROR.size + HEADER.size else 0

@@ -1,4 +1,4 @@
-"""Where kernel objects stand: the two namespaces of a call, what can be asked of them, whose an object is."""
+"""Where kernel objects stand: the two namespaces of a call, and what can be asked of them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ PLAIN = {FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL, FRA_SUPPRESS_PREFIXLEN}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`from src lookup table`; without `src`, from all. Two rules that differ in proto alone can both stand."""
+    """`from src lookup table`; without `src`, from all. Rules that differ in proto alone can both stand."""
 
     ns: Ns
     version: int

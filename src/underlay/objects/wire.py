@@ -6,7 +6,7 @@ Pure: nothing here opens a socket. Integers are in host byte order, as netlink w
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 IP = IPv4Address | IPv6Address

@@ -1,4 +1,4 @@
-"""The subnets that a pod reaches through its node: the cluster's services and overlay, and what else is asked for."""
+"""The subnets that a pod reaches through its node: the cluster's services and overlay, and others."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def parse_hijacks(keys: Keys) -> tuple[Hijack, ...]:
 
 def hijacked(nic: Nic, hijacks: tuple[Hijack, ...]) -> Iterator[Network]:
     """The subnets in the NIC's families; InvalidConfig for one that is the NIC's own already."""
-    own = {subnet: "subnet" for subnet in subnets(nic)} | {route.dst: "route" for route in nic.routes}
-    own |= {EVERYTHING[version]: "default route" for version in nic.gateways}
+    own = dict.fromkeys(subnets(nic), "subnet") | {route.dst: "route" for route in nic.routes}
+    own |= dict.fromkeys((EVERYTHING[version] for version in nic.next_hops), "default route")
     for hijack in hijacks:
         if hijack.subnet in own:
             raise InvalidConfig(

@@ -6,7 +6,7 @@ answered from that address by its own NIC, whatever the main table says (docs/ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
@@ -33,7 +33,7 @@ class Nic:
     table: int
     addresses: tuple[Interface, ...]
     routes: tuple[ResultRoute, ...]
-    gateways: dict[int, IP | None]
+    next_hops: dict[int, IP | None]  # of its default, by IP version; None for the link itself
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -54,19 +54,18 @@ def table_of(dev: str, index: int) -> int:
 
 
 def nic_of(pod: Attachment, facts: Facts) -> Nic:
-    """The NIC of a call: the addresses that prevResult gives it, and the global ones found on it (SLAAC)."""
+    """The NIC of a call, with the addresses of prevResult and the global ones found on it (SLAAC)."""
     table = table_of(pod.ifname, facts.nic.index)
     _refuse_foreign_routes(table, facts.pod_routes)
     given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
     announced: dict[int, IP] = {ip.address.version: ip.gateway for ip in reversed(given) if ip.gateway}
     routes = _with_gateways(pod.previous.routes if pod.previous else (), announced)
-    defaults = {version: _default(version, pod.ifname, routes, announced, facts) for version in (4, 6)}
     return Nic(
         pod.ifname,
         table,
         addresses=tuple(dict.fromkeys([*(ip.address for ip in given), *facts.nic_addresses])),
         routes=tuple(route for route in routes if route.dst.prefixlen and route.table in (None, 0, MAIN)),
-        gateways={version: found[0] for version, found in defaults.items() if found},
+        next_hops=_next_hops(pod.ifname, routes, announced, facts),
     )
 
 
@@ -80,35 +79,30 @@ def _refuse_foreign_routes(table: int, routes: Iterable[Route]) -> None:
     if foreign:
         raise InvalidConfig(
             f"table {table} of the pod has a route that is not ours: {foreign[0]}",
-            "probably the plugin sbr stands in the same chain: leave it out, each NIC gets its own table here",
+            "probably the plugin sbr is in the same chain: leave it out, each NIC gets its own table here",
         )
 
 
-def _default(
-    version: int,
-    dev: str,
-    routes: Iterable[ResultRoute],
-    announced: dict[int, IP],
-    facts: Facts,
-) -> tuple[IP | None] | None:
-    """The next hop of the NIC's default: an address, None for the link itself; no tuple where it has no default."""
-    listed = [route for route in routes if route.dst == EVERYTHING[version]]
-    for route in listed:
-        if route.gw:
-            return (route.gw,)
-    if version in announced:
-        return (announced[version],)
-    if listed:
-        return (None,)
-    for found in facts.pod_routes:  # from a router advertisement
-        if found.is_default and found.dst.version == version and found.table == MAIN and found.proto != OURS:
-            for hop in found.hops_by(dev):
-                return (hop.via,)
-    return None
+def _next_hops(
+    dev: str, routes: Sequence[ResultRoute], announced: dict[int, IP], facts: Facts
+) -> dict[int, IP | None]:
+    """The next hop of the NIC's default by IP version, None for the link itself; no entry without a default.
+
+    What prevResult lists comes first, then a gateway that it announces without using it, then what
+    the pod has learnt from a router advertisement.
+    """
+    learnt: dict[int, IP | None] = {
+        route.dst.version: hop.via
+        for route in facts.pod_routes
+        if route.is_default and route.table == MAIN and route.proto != OURS
+        for hop in route.hops_by(dev)
+    }
+    listed: dict[int, IP | None] = {r.dst.version: r.gw for r in reversed(routes) if not r.dst.prefixlen}
+    return {**learnt, **announced, **listed}
 
 
 def own_routes(nic: Nic) -> Iterator[Route]:
-    """What the NIC reaches by itself: its subnets, the routes it was given, its default; in its own table."""
+    """What the NIC reaches by itself, in its own table: subnets, the routes it was given, its default."""
     for subnet in subnets(nic):
         yield Route(POD, subnet, nic.dev, table=nic.table)
     for given in nic.routes:
@@ -124,7 +118,7 @@ def own_routes(nic: Nic) -> Iterator[Route]:
                 mtu=given.mtu,
                 advmss=given.advmss,
             )
-    for version, via in nic.gateways.items():
+    for version, via in nic.next_hops.items():
         if version in nic.versions:
             onlink = _is_off_link(nic, via)
             yield Route(POD, EVERYTHING[version], nic.dev, via=via, table=nic.table, onlink=onlink)
@@ -137,7 +131,7 @@ def subnets(nic: Nic) -> tuple[Network, ...]:
 
 
 def _is_off_link(nic: Nic, via: IP | None) -> bool:
-    """Whether a gateway must be taken on trust. IPv6 refuses `onlink` for one that another NIC's subnet holds too."""
+    """Whether a gateway must be taken on trust. IPv6 refuses that where another NIC is on its subnet."""
     return via is not None and not any(via in subnet for subnet in subnets(nic))
 
 

@@ -158,7 +158,7 @@ def _pod_side(
 def _through_node(
     nic: Nic, config: Config, pair: VethPair, addresses: list[IP], gateways: dict[int, IP], table: int
 ) -> Iterator[Route]:
-    """The node's addresses by themselves, since a gateway must be known to be on the link; then the subnets."""
+    """The node's addresses, since a gateway must be known to be on the link; then the subnets."""
     for ip in addresses:
         yield Route(POD, single(ip), pair.pod_dev, table=table)
     known = {single(ip) for ip in addresses}
@@ -181,7 +181,7 @@ def _outranked(config: Config, pair: VethPair, facts: Facts) -> Iterator[str]:
     for ns, dev in ends.items():
         of_all = facts.rp_filter_of_all.get(ns, 0)
         if of_all > config.rp_filter:
-            yield f"rp_filter: {config.rp_filter} on {dev} has no effect, conf.all has {of_all} in the {ns} namespace"
+            yield f"rp_filter: {config.rp_filter} on {dev} has no effect: conf.all is {of_all} on the {ns}"
 
 
 def _pair_of(siblings: tuple[Plan, ...]) -> VethPair | None:
@@ -207,7 +207,7 @@ def _mac(five: bytes) -> str:
 
 
 def _gateways(nic: Nic, pair: VethPair, node: dict[int, tuple[IP, ...]]) -> dict[int, IP]:
-    """The node's first address of each family; for IPv6 without one, the link-local address of the host end."""
+    """The node's first address of each family; for IPv6 without one, the host end's link-local address."""
     found: dict[int, IP] = {version: node[version][0] for version in nic.versions if node[version]}
     return {6: _link_local(pair), **found} if 6 in nic.versions else found
 
@@ -224,7 +224,7 @@ def node_rule(version: int, table: int) -> Rule:
 
 
 def traces(config: Config | None, pod: Attachment, ours: frozenset[Object]) -> Plan:
-    """What an attachment without a record may have left: found by our mark in the pod, and by the container id."""
+    """What may be left without a record: found by our mark in the pod, and by the container id."""
     host_table = config.host_rule_table if config else HOST_TABLE
     routes = [obj for obj in ours if isinstance(obj, Route) and obj.table != MAIN]
     rules = [obj for obj in ours if isinstance(obj, Rule)]
