@@ -108,7 +108,7 @@ def test_an_unwritable_state_is_said_before_anything_is_changed(tmp_path: Path) 
     (tmp_path / "state").write_text("a file, where a directory has to be")
 
     with (
-        pytest.raises(IoFailure, match="the state directory .*: Not a directory"),
+        pytest.raises(IoFailure, match=r"the state directory .*: Not a directory"),
         Records(str(tmp_path / "state"), "1").pod("c1"),
     ):
         pass

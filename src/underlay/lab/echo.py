@@ -47,7 +47,7 @@ def serving(servers: set[Server]) -> Iterator[dict[Server, str]]:
             try:
                 listener = stack.enter_context(_listener(server, deadline))
             except OSError as error:
-                failed[server] = f"server: {error.strerror.lower()}"
+                failed[server] = f"server: {error.strerror or error}".lower()
                 continue
             selector.register(listener, selectors.EVENT_READ, _accept if server.protocol == TCP else _echo)
         thread = Thread(target=_serve, args=(selector,), daemon=True)

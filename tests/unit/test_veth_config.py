@@ -1,0 +1,76 @@
+"""The configuration of `veth`: older keys, defaults, and what is refused with which words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.test_veth import SUBNETS, VETH, parsed
+from underlay.cni.errors import CniError
+from underlay.cni.keys import Keys
+
+OLD = {"service_cidr": ["10.96.0.0/12"], "cluster_cidr": ["10.244.0.0/16"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (SUBNETS, {}),
+        (OLD, {}),
+        ({**OLD, "move_routes": 0}, {"migrate_route": 1}),
+        ({**OLD, "move_routes": 1}, {"migrate_route": -1}),
+        ({**OLD, "move_routes": 2}, {"migrate_route": 0}),
+        ({**OLD, "rp_filter": {"enabled": False}}, {"rp_filter_on_host": False}),
+        ({**SUBNETS, "rp_filter": {"value": 0}}, {"rp_filter": 0}),
+        ({**SUBNETS, "host_rule_table": 600, "veth_mtu": 1400}, {"host_rule_table": 600, "veth_mtu": 1400}),
+        ({**SUBNETS, "mac_prefix": "", "only_op_mac": False, "ip_conflict": {"enabled": False}}, {}),
+    ],
+)
+def test_configurations_and_what_they_mean(config: dict[str, Any], expected: dict[str, Any]) -> None:
+    default = parsed(SUBNETS)
+    found = parsed(config)
+
+    assert [hijack.subnet for hijack in found.hijacks] == [hijack.subnet for hijack in default.hijacks]
+    assert replace(found, hijacks=default.hijacks) == replace(default, **expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "message"),
+    [
+        ({}, 7, "service_hijack_subnet is missing"),
+        ({"service_cidr": []}, 7, "overlay_hijack_subnet is missing"),
+        (
+            {**SUBNETS, "service_cidr": []},
+            7,
+            "service_hijack_subnet and service_cidr are two names of one key",
+        ),
+        ({"service_cidr": ["10.96.0.0/33"]}, 7, 'service_cidr[0]: "10.96.0.0/33" is not a CIDR'),
+        ({**SUBNETS, "migrate_route": 2}, 7, "migrate_route: 2 is not one of -1, 0, 1"),
+        ({**SUBNETS, "move_routes": -1}, 7, "move_routes: -1 is not one of 0, 1, 2"),
+        ({**SUBNETS, "rp_filter": {"value": 3}}, 7, "rp_filter.value: 3 is not one of 0, 1, 2"),
+        ({**SUBNETS, "rp_filter": 2}, 7, "rp_filter: 2 is not an object"),
+        ({**SUBNETS, "veth_mtu": 67}, 7, "veth_mtu: 67 is out of range; give 68 to 65535"),
+        ({**SUBNETS, "host_rule_table": "500"}, 7, 'host_rule_table: "500" is a string'),
+        ({**SUBNETS, "skip_call": "yes"}, 7, 'skip_call: "yes" is not true or false'),
+        ({**SUBNETS, "mac_prefix": "0a:1b"}, 2, 'mac_prefix: "0a:1b" is not supported yet'),
+        ({"only_op_mac": True}, 2, "only_op_mac: true is not supported yet"),
+        (
+            {**SUBNETS, "ip_conflict": {"enabled": True}},
+            2,
+            'ip_conflict: {"enabled": true} is not supported yet',
+        ),
+    ],
+)
+def test_bad_configurations_are_named_by_key_and_value(
+    config: dict[str, Any], code: int, message: str
+) -> None:
+    with pytest.raises(CniError) as refused:
+        parsed(config)
+
+    assert (refused.value.code, refused.value.msg[: len(message)]) == (code, message)
+
+
+def test_a_call_that_is_to_be_skipped_reads_nothing_else() -> None:
+    assert VETH.parse(Keys({"skip_call": True, "veth_mtu": "nonsense"}, VETH.aliases)) is None
