@@ -115,7 +115,7 @@ def main(name: str) -> int:
         return 0
     code, output = answer(name, os.environ, sys.stdin.buffer.read())
     if output is not None:
-        json.dump(output, sys.stdout)
+        print(json.dumps(output))
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from underlay.cli import lab
+from underlay.cli.install import install
 
 app = typer.Typer(
     help="CNI plugins that let macvlan and SR-IOV pods reach their node, services and the overlay.",
@@ -12,6 +13,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(install)
 app.add_typer(lab.app, name="lab")
 
 

@@ -17,6 +17,9 @@ from underlay.lab.namespace import Netns
 
 GATEWAY = 1  # the number of a LAN's gateway
 DOCKER = subnets("172.17.0.0/16", "fd00:17::/64")  # docker gives its bridge number 1
+# The kernel takes its time, up to a second, to tell that a veth has carrier whose two ends have one ifindex
+# (linkwatch_urgent_event in net/core/link_watch.c), and until then the bridge lets nothing through.
+FIRST_PORT = 1000
 ONE_QUEUE = "numtxqueues 1 numrxqueues 1"  # more make the kernel wait when a veth is made
 
 LOOSE = {"ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 2}  # as systemd sets it on a node
@@ -64,12 +67,15 @@ class Lan:
     def plug(self, netns: Netns, dev: str, number: int) -> None:
         """Gives the namespace a NIC on this LAN, with the addresses of that number."""
         port = f"port{number}"
+        self.netns.ip(
+            f"link add {port} index {FIRST_PORT + number} {ONE_QUEUE} type veth"
+            f" peer name {dev} {ONE_QUEUE} netns {netns.name}",
+            f"link set {port} master br0 up",
+        )
         netns.ip(
-            f"link add {dev} {ONE_QUEUE} type veth peer name {port} {ONE_QUEUE} netns {self.netns.name}",
             *(f"addr add {self.subnets.interface(number, version)} dev {dev}" for version in VERSIONS),
             f"link set {dev} up",
         )
-        self.netns.ip(f"link set {port} master br0 up")
 
 
 @dataclass(frozen=True)

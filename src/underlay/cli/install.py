@@ -1,0 +1,29 @@
+"""`underlay install`: put the plugins where a container runtime looks for them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from underlay.install import install as install_into
+
+
+def install(
+    bin_dir: Annotated[
+        str, typer.Option("--bin-dir", help="The runtime's directory of CNI plugins.")
+    ] = "/opt/cni/bin",
+) -> None:
+    """Put the plugins' executables into a directory, in the place of older ones, also while those run.
+
+    Example: underlay install --bin-dir /opt/cni/bin
+    """
+    console = Console(highlight=False)
+    try:
+        for path in install_into(bin_dir):
+            console.print(f"installed {path}", soft_wrap=True)
+    except OSError as error:
+        problems = Console(stderr=True, highlight=False)
+        problems.print(f"[bold red]error:[/] {bin_dir}: {error.strerror}", soft_wrap=True)
+        raise typer.Exit(1) from None
