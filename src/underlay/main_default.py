@@ -7,21 +7,11 @@ gets the moves that lead from what the main table holds to what it should.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from underlay.objects import Object, Route
 from underlay.plan import MainDefault
 
 NEVER, ALWAYS = 0, 1  # of migrate_route; −1 is by order
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One of our NICs: what it was configured to do, and what was taken from it and kept in its record."""
-
-    default: MainDefault
-    displaced: tuple[Object, ...] = ()
 
 
 def nic_order(dev: str) -> tuple[int, int, str]:
@@ -34,23 +24,15 @@ def nic_order(dev: str) -> tuple[int, int, str]:
     return (2, 0, dev)
 
 
-def loses(claim: Claim, version: int, claims: Sequence[Claim], main: Iterable[Route]) -> bool:
-    """Whether the NIC must leave main's default of a family to another NIC that has one.
+def loses(claim: MainDefault, claims: Iterable[MainDefault], holders: set[str]) -> bool:
+    """Whether a NIC must leave main's default of one family to another.
 
-    `main` are the default routes of the main table. A NIC that none of ours was chained to counts
-    too: it is left alone, and a later one of ours gives way to it.
+    `holders` are the NICs that have a default of that family, in main or taken out of it. One that
+    none of ours was chained to counts too: it is left alone, and a later one of ours gives way to it.
     """
-    if claim.default.migrate == ALWAYS:
+    if claim.migrate == ALWAYS:
         return True
-    if claim.default.migrate == NEVER:
+    if claim.migrate == NEVER:
         return False
-    yielding = {other.default.dev for other in claims if other.default.migrate == ALWAYS}
-    holders = {dev for route in main if route.dst.version == version for dev in route.devs}
-    holders |= {other.default.dev for other in claims if _kept_back(other, version)}
-    own = nic_order(claim.default.dev)
-    return any(nic_order(dev) < own for dev in holders - yielding)
-
-
-def _kept_back(claim: Claim, version: int) -> tuple[Route, ...]:
-    """The defaults of a family that were taken from a NIC."""
-    return tuple(obj for obj in claim.displaced if isinstance(obj, Route) and obj.dst.version == version)
+    yielding = {other.dev for other in claims if other.migrate == ALWAYS}
+    return any(nic_order(dev) < nic_order(claim.dev) for dev in holders - yielding)

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from underlay.cni.errors import IoFailure, TryAgainLater
@@ -26,14 +26,16 @@ FORMAT = 1
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 LOCK_SECONDS = 60.0  # longer than any call holds one, shorter than a runtime waits
 POLL_SECONDS = 0.005
+DISPLACED = "displaced.json"
+
+Displaced = dict[str, tuple[Object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One attachment of one plugin. `inputs` is the digest of all that the plan was made from.
 
-    `netns` is the pod's namespace, as path and as identity; `displaced` what was taken away to be
-    put back: routes of the main table, settings. `created` is in seconds since the epoch.
+    `netns` is the pod's namespace, as path and as identity. `created` is in seconds since the epoch.
     """
 
     plugin: str
@@ -45,14 +47,10 @@ class Record:
     inputs: str
     created: int
     plan: Plan
-    displaced: tuple[Object, ...] = ()
 
     @property
     def name(self) -> str:
         return record_name(self.network, self.ifname, self.plugin)
-
-    def displacing(self, *objects: Object) -> Record:
-        return replace(self, displaced=(*self.displaced, *objects))
 
 
 def record_name(network: str, ifname: str, plugin: str) -> str:
@@ -62,7 +60,7 @@ def record_name(network: str, ifname: str, plugin: str) -> str:
 
 
 class PodRecords:
-    """The records of one container, while its lock is held."""
+    """The records of one container, while its lock is held; and what was taken out of its main table."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
@@ -70,31 +68,52 @@ class PodRecords:
     def read(self, name: str) -> Record | None:
         """The record, None where there is none or it can't be read (damaged, or of a newer format)."""
         try:
-            with open(os.path.join(self._directory, name), encoding="utf-8") as file:
-                return decode(json.load(file))
+            return decode(self._load(name))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def names(self) -> list[str]:
-        return sorted(name for name in os.listdir(self._directory) if name.endswith(".json"))
+        return sorted(name for name in os.listdir(self._directory) if ":" in name and name.endswith(".json"))
 
     def all(self) -> list[Record]:
         """Every record that can be read."""
         return [record for name in self.names() if (record := self.read(name))]
 
     def write(self, record: Record) -> None:
-        path = os.path.join(self._directory, record.name)
-        try:
-            with open(path + ".tmp", "w", encoding="utf-8") as file:
-                json.dump(encode(record), file, indent=1)
-            os.rename(path + ".tmp", path)
-        except OSError as error:
-            raise IoFailure(f"writing the record {path}: {error.strerror}", "nothing was changed") from error
+        self._store(record.name, encode(record))
 
     def delete(self, name: str) -> None:
         for path in (name, name + ".tmp"):
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._directory, path))
+
+    def displaced(self) -> Displaced:
+        """By NIC, what was taken away from it to be put back: defaults of the main table, settings."""
+        try:
+            raw = self._load(DISPLACED)
+            return {dev: tuple(map(from_json, objects)) for dev, objects in raw.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def write_displaced(self, displaced: Displaced) -> None:
+        if any(displaced.values()):
+            self._store(DISPLACED, {dev: [as_json(obj) for obj in displaced[dev]] for dev in displaced})
+        else:
+            self.delete(DISPLACED)
+
+    def _load(self, name: str) -> Any:
+        with open(os.path.join(self._directory, name), encoding="utf-8") as file:
+            return json.load(file)
+
+    def _store(self, name: str, value: Any) -> None:
+        path = os.path.join(self._directory, name)
+        try:
+            with open(path + ".tmp", "w", encoding="utf-8") as file:
+                json.dump(value, file, indent=1)
+            os.rename(path + ".tmp", path)
+        except OSError as error:
+            self.delete(name + ".tmp")
+            raise IoFailure(f"writing the record {path}: {error.strerror}") from error
 
 
 class Records:
@@ -217,7 +236,6 @@ def encode(record: Record) -> dict[str, Any]:
             "reported": [as_json(obj) for obj in plan.reported],
             "notes": list(plan.notes),
         },
-        "displaced": [as_json(obj) for obj in record.displaced],
     }
 
 
@@ -228,7 +246,7 @@ def decode(raw: dict[str, Any]) -> Record:
     plan = raw["plan"]
     rules = [obj for obj in map(from_json, plan["node_rules"]) if isinstance(obj, Rule)]
     return Record(
-        **{k: v for k, v in raw.items() if k not in ("format", "plan", "displaced")},
+        **{k: v for k, v in raw.items() if k not in ("format", "plan")},
         plan=Plan(
             present=tuple(map(from_json, plan["present"])),
             node_rules=tuple(rules),
@@ -236,7 +254,6 @@ def decode(raw: dict[str, Any]) -> Record:
             reported=tuple(map(from_json, plan["reported"])),
             notes=tuple(plan["notes"]),
         ),
-        displaced=tuple(map(from_json, raw["displaced"])),
     )
 
 

@@ -6,26 +6,21 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from underlay.main_default import Claim, loses, nic_order
+from underlay.main_default import loses, nic_order
 from underlay.objects import POD, Route
 from underlay.plan import MainDefault
 
 AUTO, NEVER, ALWAYS = -1, 0, 1
 
 
-def default(dev: str, version: int = 4) -> Route:
-    dst, via = ("0.0.0.0/0", "10.6.0.1") if version == 4 else ("::/0", "fd00:6::1")
-    return Route(POD, ip_network(dst), dev, via=ip_address(via), proto=3)
+def default(dev: str) -> Route:
+    return Route(POD, ip_network("0.0.0.0/0"), dev, via=ip_address("10.6.0.1"), proto=3)
 
 
-def losers(
-    claims: dict[str, int], main: list[Route], taken: tuple[str, ...] = (), version: int = 4
-) -> list[str]:
-    all_of_them = [
-        Claim(MainDefault(dev, migrate), (default(dev, version),) if dev in taken else ())
-        for dev, migrate in claims.items()
-    ]
-    return [claim.default.dev for claim in all_of_them if loses(claim, version, all_of_them, main)]
+def losers(claims: dict[str, int], main: list[Route], taken: tuple[str, ...] = ()) -> list[str]:
+    every = [MainDefault(dev, migrate) for dev, migrate in claims.items()]
+    holders = {dev for route in main for dev in route.devs} | {*taken}
+    return [claim.dev for claim in every if loses(claim, every, holders)]
 
 
 def test_nics_are_ordered_eth0_then_by_number_then_by_name() -> None:
@@ -73,13 +68,6 @@ def test_who_gives_way(
     claims: dict[str, int], main: list[str], taken: tuple[str, ...], expected: list[str]
 ) -> None:
     assert losers(claims, [default(dev) for dev in main], taken) == expected
-
-
-def test_families_are_decided_apart() -> None:
-    main = [default("eth0"), default("net1"), default("net1", version=6)]
-
-    assert losers({"eth0": AUTO, "net1": AUTO}, main, version=4) == ["net1"]
-    assert losers({"eth0": AUTO, "net1": AUTO}, main, version=6) == []
 
 
 def test_a_multipath_default_counts_for_each_of_its_links() -> None:

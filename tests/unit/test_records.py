@@ -39,7 +39,6 @@ RECORD = Record(
     inputs="digest",
     created=1,
     plan=PLAN,
-    displaced=(Route(POD, ip_network("::/0"), "eth0", via=ip_address("fe80::1"), proto=9),),
 )
 
 
@@ -54,6 +53,16 @@ def test_a_record_reads_back_as_it_was_written(records: Records) -> None:
 
     with records.pod("c1") as pod:
         assert pod.all() == [RECORD]
+
+
+def test_what_was_displaced_reads_back_until_it_is_nothing(records: Records) -> None:
+    default = Route(POD, ip_network("::/0"), "eth0", via=ip_address("fe80::1"), proto=9)
+    with records.pod("c1") as pod:
+        pod.write_displaced({"eth0": (default,)})
+        assert pod.displaced() == {"eth0": (default,)}
+        assert pod.all() == []  # it is no record
+        pod.write_displaced({"eth0": ()})
+        assert pod.displaced() == {}
 
 
 def test_nothing_remains_after_the_last_record(records: Records, tmp_path: Path) -> None:

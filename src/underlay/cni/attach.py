@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import Node, NodeKernel, first_of
-from underlay.cni.settle import drop_unused_rules, give_back, make_node_rules, settle_main_default
-from underlay.objects import POD, Object
+from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_default
+from underlay.objects import Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
 from underlay.records import PodRecords, Record
 
@@ -46,7 +46,7 @@ def make_anew(record: Record, scene: Scene) -> None:
     try:
         make(record, scene)
     except BaseException as error:
-        for failure in [*_give_back(record, scene), *_forget(record, scene)]:
+        for failure in _forget(record, scene):
             error.add_note(f"and taking it back failed: {failure.msg}")
         raise
 
@@ -54,7 +54,6 @@ def make_anew(record: Record, scene: Scene) -> None:
 def undo(record: Record, scene: Scene) -> list[CniError]:
     """As if ADD had never been: the NIC stays and gets back what was taken from it. Returns failures."""
     failures = revert(record.plan, kept(scene.pod, record.name), scene.kernel)
-    failures = failures or _give_back(record, scene)
     return failures or _forget(record, scene)
 
 
@@ -75,12 +74,6 @@ def withdraw_traces(plan: Plan, name: str, ifname: str, scene: Scene) -> list[Cn
 def kept(pod: PodRecords, name: str) -> frozenset[Object]:
     """What the pod's other attachments want too, so that one alone does not remove it."""
     return frozenset(obj for other in pod.all() if other.name != name for obj in other.plan.present)
-
-
-def _give_back(record: Record, scene: Scene) -> list[CniError]:
-    if not scene.kernel.has(POD):
-        return []
-    return [failure for v in (4, 6) for failure in give_back(record.name, v, scene.pod, scene.kernel)]
 
 
 def _forget(record: Record, scene: Scene, leaving: str = "") -> list[CniError]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import NodeKernel
-from underlay.main_default import Claim, loses
+from underlay.main_default import loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
 from underlay.records import PodRecords, Records
 
@@ -19,33 +19,45 @@ from underlay.records import PodRecords, Records
 def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") -> list[CniError]:
     """Gives main's default route of each family to the NIC that should hold it; returns the failures.
 
-    The NIC `leaving` is still there, with its default, and will not be for long: it doesn't count.
+    The NIC `leaving` is still there, with its default, and will not be for long: it doesn't count,
+    and gets nothing back. A NIC that no attachment speaks for any more gets back all that it had.
     """
     if not kernel.has(POD):
+        pod.write_displaced({})
         return []
+    claims = {claim.dev: claim for record in pod.all() if (claim := record.plan.default)}
+    pod.write_displaced({dev: objects for dev, objects in pod.displaced().items() if dev != leaving})
     failures: list[CniError] = []
-    records = [record for record in pod.all() if record.plan.default]
-    claims = [Claim(record.plan.default, record.displaced) for record in records if record.plan.default]
-    main = [route for route in kernel.main_defaults() if leaving not in route.devs]
-    for name, claim in zip([record.name for record in records], claims, strict=True):
-        for version in (4, 6):
-            move = _take if loses(claim, version, claims, main) else give_back
-            failures += move(name, version, pod, kernel)
+    for version in (4, 6):
+        displaced = {dev: _of(version, objects) for dev, objects in pod.displaced().items()}
+        main = [route for route in kernel.main_defaults() if route.dst.version == version]
+        holders = {dev for route in main for dev in route.devs} - {leaving}
+        holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
+        for dev in sorted({*claims, *displaced}):
+            claim = claims.get(dev)
+            is_loser = claim is not None and loses(claim, claims.values(), holders)
+            failures += (_take if is_loser else _give_back)(dev, version, pod, kernel)
     return failures
 
 
-def _take(name: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
-    """Takes a NIC's defaults of one family out of main. What is taken is in its record before it is gone."""
-    record = pod.read(name)
-    if record is None or record.plan.default is None:
-        return []
-    dev = record.plan.default.dev
+def _of(version: int, objects: Iterable[Object]) -> tuple[Object, ...]:
+    return tuple(
+        obj
+        for obj in objects
+        if (isinstance(obj, Route) and obj.dst.version == version)
+        or (isinstance(obj, Sysctl) and obj.version == version)
+    )
+
+
+def _take(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
+    """Takes a NIC's defaults of one family out of main; they are written down before they are gone."""
     taken = [r for r in kernel.main_defaults() if r.dst.version == version and dev in r.devs]
     settings = _router_defaults(dev, kernel) if version == 6 else []
     if not taken and not settings:
         return []
+    displaced = pod.displaced()
     hops = [hop for route in taken for hop in route.hops_by(dev)]
-    pod.write(record.displacing(*hops, *settings))
+    pod.write_displaced(displaced | {dev: (*displaced.get(dev, ()), *hops, *settings)})
     failures: list[CniError] = []
     for route in taken:
         rest = route.without(dev)
@@ -61,24 +73,21 @@ def _router_defaults(dev: str, kernel: NodeKernel) -> list[Sysctl]:
     return [found] if isinstance(found, Sysctl) and found.value else []
 
 
-def give_back(name: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
-    """Puts a NIC's defaults of one family back into main, and then forgets them; returns the failures."""
-    record = pod.read(name)
-    back = [obj for obj in record.displaced if _version(obj) == version] if record else []
-    if record is None or not back:
+def _give_back(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
+    """Puts a NIC's defaults of one family back into main, and then forgets them."""
+    displaced = pod.displaced()
+    back = _of(version, displaced.get(dev, ()))
+    if not back:
         return []
     failures = kernel.restore(obj for obj in back if isinstance(obj, Route))
     for obj in back:
         if isinstance(obj, Sysctl):
             failures += _replace(replace(obj, value=0), obj, kernel)
-    pod.write(replace(record, displaced=tuple(obj for obj in record.displaced if obj not in back)))
+    rest = tuple(obj for obj in displaced[dev] if obj not in back)
+    pod.write_displaced(
+        {**displaced, dev: rest} if rest else {d: o for d, o in displaced.items() if d != dev}
+    )
     return failures
-
-
-def _version(obj: Object) -> int:
-    if isinstance(obj, Route):
-        return obj.dst.version
-    return obj.version if isinstance(obj, Sysctl) else 0
 
 
 def _replace(old: Object, new: Object, kernel: NodeKernel) -> list[CniError]:
