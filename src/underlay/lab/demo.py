@@ -86,7 +86,7 @@ def _attach(cluster: Cluster, chain: Chain, console: Console) -> None:
 
 
 def _matrix(cluster: Cluster, chain: Chain, console: Console) -> bool:
-    with step(console, "sending TCP and UDP every way, and asking as whom they came"):
+    with step(console, "sending TCP and UDP every way"):
         lines = measure(rows(cluster))
     console.print()
     console.print(f"With {chain.value}:", style="bold")

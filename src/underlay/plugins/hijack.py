@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from underlay.cni.errors import InvalidConfig
@@ -47,11 +47,11 @@ def hijacked(nic: Nic, hijacks: tuple[Hijack, ...]) -> Iterator[Network]:
             yield hijack.subnet
 
 
-def left_out(nic: Nic, gateways: dict[int, IP], hijacks: tuple[Hijack, ...]) -> Iterator[str]:
+def left_out(nic: Nic, next_hops: Mapping[int, IP | None], hijacks: tuple[Hijack, ...]) -> Iterator[str]:
     """A line for each subnet that gets no route, with the reason."""
     for hijack in hijacks:
         version = hijack.subnet.version
         if version not in nic.versions:
             yield f"{hijack.key}: {hijack.subnet} left out, {nic.dev} has no IPv{version} address"
-        elif version not in gateways:
+        elif version not in next_hops:
             yield f"{hijack.key}: {hijack.subnet} left out, the node has no IPv{version} address"
