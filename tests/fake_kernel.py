@@ -6,21 +6,54 @@ It passes the same contract as the real one (tests/netns/test_kernel.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from underlay.cni.errors import CniError, KernelError
-from underlay.objects import HOST, POD, LinkUp, Neigh, Ns, Object, Route, Rule, Sysctl, VethPair
+from underlay.objects import (
+    HOST,
+    POD,
+    LinkAddress,
+    LinkUp,
+    Neigh,
+    Ns,
+    Object,
+    Route,
+    Rule,
+    Sysctl,
+    TxQueueLen,
+    VethPair,
+)
 from underlay.plan import Added, Found, Outcome
 
 PLACE: dict[type, tuple[str, ...]] = {
     VethPair: ("host_dev",),
     LinkUp: ("ns", "dev"),
     Sysctl: ("ns", "version", "dev", "key"),
+    LinkAddress: ("ns", "dev"),
+    TxQueueLen: ("ns", "dev"),
     Neigh: ("ns", "ip", "dev"),
     Route: ("ns", "dst", "table", "metric"),
     Rule: tuple(field.name for field in fields(Rule)),
 }
+
+# What every link has and nobody makes: the field that holds it, and its value on a new link.
+SETTINGS: dict[type, tuple[str, Any]] = {
+    Sysctl: ("value", 0),
+    LinkAddress: ("mac", "00:00:00:00:00:00"),
+    TxQueueLen: ("packets", 1000),
+}
+
+
+def unset(obj: Object) -> Object:
+    """A setting as a new link has it."""
+    return with_value(obj, SETTINGS[type(obj)][1])
+
+
+def with_value(obj: Any, value: Any) -> Object:
+    """The same setting with another value."""
+    changed: Object = replace(obj, **{SETTINGS[type(obj)][0]: value})
+    return changed
 
 
 def place(obj: Object) -> tuple[Any, ...]:
@@ -59,15 +92,17 @@ class FakeKernel:
     def replace(self, old: Object, new: Object) -> None:
         if new == self.refused:
             raise KernelError(f"{new}: Operation not permitted")
-        if isinstance(new, Sysctl) and not new.value:
+        if type(new) in SETTINGS and new == unset(new):
             self.objects.pop(place(new), None)
         else:
             self.objects[place(new)] = new
 
     def remove(self, objects: Iterable[Object]) -> list[CniError]:
         for obj in list(objects):
-            if self.found(obj) == obj and not isinstance(obj, Sysctl):
+            if self.found(obj) == obj and type(obj) not in SETTINGS:
                 self._remove(obj)
+            elif self.found(obj) == obj and getattr(obj, "was", None) not in (None, "", -1):
+                self.replace(obj, with_value(obj, obj.was))  # type: ignore[union-attr]
         return []
 
     def _remove(self, obj: Object) -> None:
@@ -84,9 +119,8 @@ class FakeKernel:
         return []
 
     def found(self, obj: Object) -> Object | None:
-        if isinstance(obj, Sysctl) and (obj.ns, obj.dev) in self.links:
-            unset = Sysctl(obj.ns, obj.version, obj.dev, obj.key, 0)
-            return self.objects.get(place(obj), unset)
+        if type(obj) in SETTINGS and set(self._devs(obj)) <= self.links:
+            return self.objects.get(place(obj), unset(obj))
         return self.objects.get(place(obj))
 
     def __str__(self) -> str:

@@ -13,12 +13,21 @@ Interface = IPv4Interface | IPv6Interface
 
 
 @dataclass(frozen=True, slots=True)
+class OtherNic:
+    """Another NIC of the pod. `host_end` is its end on the node, None where it has none there."""
+
+    link: Link
+    addresses: tuple[Interface, ...]
+    host_end: Link | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The node, the pod and the NIC of one call.
 
     `node_addresses` are all global addresses of the host namespace but kube-ipvs0's, in the kernel's
     order; `node_sources` gives for a pod address the address by which the node reaches it.
-    `siblings` are the plans of the pod's other attachments.
+    `siblings` are the plans of the pod's other attachments, `other` the NIC that the plugin asked for.
     """
 
     nic: Link
@@ -28,3 +37,4 @@ class Facts:
     pod_routes: tuple[Route, ...] = ()
     rp_filter_of_all: dict[Ns, int] = field(default_factory=dict)
     siblings: tuple[Plan, ...] = ()
+    other: OtherNic | None = None

@@ -21,7 +21,18 @@ from underlay.plugins.nic import table_of
 from underlay.plugins.veth import Config
 
 VETH = PLUGINS["veth"]
-NIC = Link(index=2, name="eth0", mac="0a:00:00:00:00:09", mtu=1500, up=True, peer=3, settings={4: (), 6: ()})
+NIC = Link(
+    index=2,
+    name="eth0",
+    mac="0a:00:00:00:00:09",
+    mtu=1500,
+    up=True,
+    peer=3,
+    peer_netns=0,
+    kind="macvlan",
+    tx_queue_len=1000,
+    settings={4: (), 6: ()},
+)
 NODE4, NODE6, DOCKER = ip_address("10.6.0.1"), ip_address("fd00:6::1"), ip_address("172.17.0.1")
 POD4, POD6 = ip_address("10.6.0.9"), ip_address("fd00:6::9")
 HV, HOST_MAC, POD_MAC = "vethc0ffee01234", "02:2e:6e:0c:79:58", "02:29:69:d5:f7:47"

@@ -36,7 +36,8 @@ class Plugin(Generic[C]):
     `parse` gives None for a configuration that asks for nothing to be done. `plan` is what an
     attachment wants. `traces` is what may be left of one that has no record: it is given everything
     of ours that was found in the pod, and the configuration if that is still usable. `needs` is one
-    object of each kind that the plugin makes, for STATUS to try.
+    object of each kind that the plugin makes, for STATUS to try. `other_nic` names a NIC of the pod
+    that the plan has to know beside that of the call.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Plugin(Generic[C]):
     traces: Callable[[C | None, Attachment, frozenset[Object]], Plan]
     needs: Plan
     aliases: Aliases = field(default_factory=dict)
+    other_nic: Callable[[C], str] | None = None
 
 
 class NodeKernel(Kernel, Protocol):
@@ -56,7 +58,7 @@ class NodeKernel(Kernel, Protocol):
     def link(self, ns: Ns, dev: str) -> Link | None:
         """The link of that name, None where there is none."""
 
-    def facts(self, nic: Link, addresses: Sequence[IP], siblings: Sequence[Plan]) -> Facts:
+    def facts(self, nic: Link, addresses: Sequence[IP], siblings: Sequence[Plan], other: str = "") -> Facts:
         """What a plugin has to know; `addresses` are those that the result gives the NIC."""
 
     def main_defaults(self) -> list[Route]:

@@ -95,7 +95,7 @@ def add(request: Request[C]) -> Json:
 def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> Record:
     """Applies the record of an equal ADD again, or decides anew; what another one made is undone first."""
     name = request.record_name
-    inputs = _digest(request, attachment, _facts(attachment, name, scene))
+    inputs = _digest(request, attachment, _facts(request, config, attachment, scene))
     known = scene.pod.read(name)
     if known and known.inputs == inputs:
         make(known, scene)
@@ -111,24 +111,25 @@ def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Sce
         netns_id=request.node.netns_id(attachment.netns),
         inputs=inputs,
         created=int(time.time()),
-        plan=request.plugin.plan(config, attachment, _facts(attachment, name, scene)),
+        plan=request.plugin.plan(config, attachment, _facts(request, config, attachment, scene)),
     )
     make_anew(record, scene)
     return record
 
 
-def _facts(attachment: Attachment, name: str, scene: Scene) -> Facts:
+def _facts(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> Facts:
     nic = scene.kernel.link(POD, attachment.ifname)
     if nic is None:
         raise InvalidConfig(
             f"there is no link {attachment.ifname} in {attachment.netns}",
             "a chained plugin works on a link that an earlier plugin of the chain has made",
         )
-    siblings = [record.plan for record in scene.pod.all() if record.name != name]
+    siblings = [record.plan for record in scene.pod.all() if record.name != request.record_name]
     given = (
         attachment.previous.addresses_of(attachment.ifname, attachment.netns) if attachment.previous else ()
     )
-    return scene.kernel.facts(nic, [ip.address.ip for ip in given], siblings)
+    other = request.plugin.other_nic(config) if request.plugin.other_nic else ""
+    return scene.kernel.facts(nic, [ip.address.ip for ip in given], siblings, other)
 
 
 def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
@@ -137,6 +138,8 @@ def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
     previous = render(attachment.previous, call.cni_version) if attachment.previous else None
     seen = [facts.nic.index, sorted(map(str, facts.nic_addresses)), sorted(map(str, facts.node_addresses))]
+    if facts.other:
+        seen += [facts.other.link.index, facts.other.link.mac, sorted(map(str, facts.other.addresses))]
     text = json.dumps([config, previous, seen], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -166,7 +169,7 @@ def check(request: Request[C]) -> None:
         if record:
             plan = record.plan
         else:
-            plan = request.plugin.plan(config, attachment, _facts(attachment, request.record_name, scene))
+            plan = request.plugin.plan(config, attachment, _facts(request, config, attachment, scene))
         differences = missing(plan.objects, scene.kernel)
     if differences:
         lines = [f"{obj}" + (f"   (there is: {found})" if found else "") for obj, found in differences]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
-from underlay.facts import Facts, Interface
+from underlay.facts import Facts, Interface, OtherNic
 from underlay.netlink.kernel import Netlink
 from underlay.objects import HOST, IP, MAIN, OURS, POD, Ns, Object, Route
 from underlay.objects.link import Link
@@ -23,6 +23,7 @@ from underlay.objects.wire import (
     attribute,
     attributes,
     family_of,
+    i32,
     number,
     u32,
 )
@@ -33,6 +34,7 @@ IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_DADFAILED = 0x08
 SCOPE_UNIVERSE = 0
 RTM_GETNETCONF = 82
+RTM_GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3
 NETCONFA_IFINDEX, NETCONFA_RP_FILTER = 1, 3
 ALL = -1  # NETCONFA_IFINDEX_ALL
 IPVS = "kube-ipvs0"  # kube-proxy puts every ClusterIP there: no address of the node's own
@@ -41,8 +43,8 @@ IPVS = "kube-ipvs0"  # kube-proxy puts every ClusterIP there: no address of the 
 class NodeKernel(Netlink):
     """A kernel that answers what the verbs ask beyond a plan's own objects."""
 
-    def facts(self, nic: Link, addresses: Sequence[IP], siblings: Sequence[Plan]) -> Facts:
-        """The facts for an attachment with that NIC; `addresses` are those that the result gives it."""
+    def facts(self, nic: Link, addresses: Sequence[IP], siblings: Sequence[Plan], other: str = "") -> Facts:
+        """What a plugin has to know; `addresses` are those that the result gives the NIC."""
         on_nic = _global_addresses(self, POD, nic.index)
         ipvs = self.link(HOST, IPVS)
         node = _global_addresses(self, HOST, but=ipvs.index if ipvs else 0)
@@ -55,7 +57,20 @@ class NodeKernel(Netlink):
             pod_routes=(*routes(self, POD, 4), *routes(self, POD, 6)),
             rp_filter_of_all={ns: _rp_filter_of_all(self, ns) for ns in (HOST, POD)},
             siblings=tuple(siblings),
+            other=self._other_nic(other) if other else None,
         )
+
+    def _other_nic(self, dev: str) -> OtherNic | None:
+        link = self.link(POD, dev)
+        if link is None:
+            return None
+        return OtherNic(link, _global_addresses(self, POD, link.index), self._host_end(link))
+
+    def _host_end(self, link: Link) -> Link | None:
+        """The other end of a pod's veth, if that is in the namespace that this call has for the host."""
+        if link.kind != "veth" or link.peer_netns != _netns_id(self, POD, self.netns_fd(HOST)):
+            return None
+        return self.link_at(HOST, link.peer)
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""
@@ -98,6 +113,13 @@ def _source_toward(kernel: Netlink, ip: IP) -> IP | None:
     body = kernel.get(HOST, Message(RTM_GETROUTE, 0, header + attribute(RTA_DST, ip.packed)))
     source = attributes(body, ROUTE.size).get(RTA_PREFSRC) if body else None
     return address(source) if source else None
+
+
+def _netns_id(kernel: Netlink, ns: Ns, fd: int) -> int | None:
+    """By which number `ns` knows the namespace of a descriptor (RTM_GETNSID); None where it does not."""
+    body = kernel.get(ns, Message(RTM_GETNSID, 0, bytes(4) + number(NETNSA_FD, fd)))
+    found = attributes(body, 4).get(NETNSA_NSID) if body else None
+    return i32(found) if found else None
 
 
 def _rp_filter_of_all(kernel: Netlink, ns: Ns) -> int:

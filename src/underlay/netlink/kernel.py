@@ -121,11 +121,12 @@ class Netlink:
                 continue  # its link is gone, and it went with the link
             if isinstance(request, Message):
                 batches.setdefault(obj.ns, []).append((obj, request))
+            elif request:
+                failures += _real_failures(obj, self._write(obj.ns, request))
         for ns in sorted(batches, reverse=True):  # the pod first: its objects may need the pair that goes
             objects, messages = zip(*batches[ns], strict=True)
             for obj, reply in zip(objects, self._send(ns, messages), strict=True):
-                if reply.refused and reply.refused.errno not in GONE | {errno.EEXIST}:
-                    failures.append(_error(obj, reply.refused))
+                failures += _real_failures(obj, reply)
         return failures
 
     def found(self, obj: Object) -> Object | None:
@@ -144,6 +145,10 @@ class Netlink:
         bodies = self._socket(ns).transact([request])[0].bodies
         return decode_link(bodies[0]) if bodies else None
 
+    def link_at(self, ns: Ns, index: int) -> Link | None:
+        """The link of that index."""
+        return self._get_link(ns, link_by_index(index))
+
     def index(self, ns: Ns, dev: str) -> int:
         if (ns, dev) not in self._indexes:
             link = self.link(ns, dev)
@@ -154,7 +159,7 @@ class Netlink:
 
     def dev(self, ns: Ns, index: int) -> str:
         if (ns, index) not in self._names:
-            link = self._get_link(ns, link_by_index(index))
+            link = self.link_at(ns, index)
             self._names[ns, index] = link.name if link else ""
         return self._names[ns, index]
 
@@ -219,6 +224,13 @@ class Netlink:
         """What was read before a change says nothing about the time after it."""
         self._links.clear()
         self._dumps.clear()
+
+
+def _real_failures(obj: Object, reply: Reply) -> list[CniError]:
+    """What is gone when it is to be removed, or there when it is put back, is as it should be."""
+    if reply.refused is None or reply.refused.errno in GONE | {errno.EEXIST}:
+        return []
+    return [_error(obj, reply.refused)]
 
 
 def _error(obj: Object, refused: Refused) -> KernelError:

@@ -10,16 +10,18 @@ from dataclasses import fields
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, get_args
 
+from underlay.objects.link_address import LinkAddress
 from underlay.objects.link_up import LinkUp
 from underlay.objects.neigh import Neigh
 from underlay.objects.place import HOST, MAIN, OURS, POD, Ns, Request, View, Write
 from underlay.objects.route import Route
 from underlay.objects.rule import Rule
 from underlay.objects.sysctl import Sysctl
+from underlay.objects.tx_queue_len import TxQueueLen
 from underlay.objects.veth_pair import VethPair
 from underlay.objects.wire import IP, Network
 
-Object = VethPair | LinkUp | Sysctl | Neigh | Route | Rule
+Object = VethPair | LinkUp | LinkAddress | TxQueueLen | Sysctl | Neigh | Route | Rule
 
 KINDS = {kind.__name__: kind for kind in get_args(Object)}
 
@@ -29,6 +31,7 @@ __all__ = [
     "MAIN",
     "OURS",
     "POD",
+    "LinkAddress",
     "LinkUp",
     "Neigh",
     "Network",
@@ -38,6 +41,7 @@ __all__ = [
     "Route",
     "Rule",
     "Sysctl",
+    "TxQueueLen",
     "VethPair",
     "View",
     "Write",

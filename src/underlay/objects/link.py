@@ -14,11 +14,16 @@ from underlay.objects.wire import (
     IFLA_AF_SPEC,
     IFLA_EXT_MASK,
     IFLA_IFNAME,
+    IFLA_INFO_KIND,
     IFLA_LINK,
+    IFLA_LINK_NETNSID,
+    IFLA_LINKINFO,
     IFLA_MTU,
+    IFLA_TXQLEN,
     RTM_GETLINK,
     Message,
     attributes,
+    i32,
     ifinfo,
     mac_text,
     number,
@@ -32,10 +37,11 @@ IFLA_INET_CONF, IFLA_INET6_CONF = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link, seen. `peer` is the index of a veth's other end in *its* namespace, 0 for none.
+    """One link, seen. `kind` is that of `ip -d link`, "" for hardware; `mtu` is in bytes.
 
-    `settings` are the per-device settings by IP version, in the order of the kernel's own
-    enumerations (IPV4_DEVCONF_* from 1, DEVCONF_* from 0).
+    `peer` is the index of a veth's other end in the namespace whose id here is `peer_netns` (−1 for
+    this very namespace). `settings` are the per-device settings by IP version, in the order of the
+    kernel's own enumerations (IPV4_DEVCONF_* from 1, DEVCONF_* from 0).
     """
 
     index: int
@@ -45,6 +51,9 @@ class Link:
     up: bool
     peer: int
     settings: dict[int, tuple[int, ...]]
+    peer_netns: int = -1
+    kind: str = ""
+    tx_queue_len: int = 0  # packets
 
 
 def link_by_name(name: str) -> Message:
@@ -67,6 +76,9 @@ def decode_link(body: bytes) -> Link:
         mtu=u32(attrs[IFLA_MTU]),
         up=bool(flags & IFF_UP),
         peer=u32(attrs[IFLA_LINK]) if IFLA_LINK in attrs else 0,
+        peer_netns=i32(attrs[IFLA_LINK_NETNSID]) if IFLA_LINK_NETNSID in attrs else -1,
+        kind=attributes(attrs.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
+        tx_queue_len=u32(attrs[IFLA_TXQLEN]) if IFLA_TXQLEN in attrs else 0,
         settings=_settings(attributes(attrs.get(IFLA_AF_SPEC, b""))),
     )
 

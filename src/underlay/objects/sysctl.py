@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from underlay.objects.link import Link
 from underlay.objects.place import Ns, Request, View, Write, on
 from underlay.objects.wire import (
     AF_INET,
@@ -23,13 +24,18 @@ IPV6_PLACES = {"accept_ra_defrtr": 17, "disable_ipv6": 26}
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:
-    """`net.ipv<version>.conf.<dev>.<key>` = `value`. It dies with its device, so nothing removes it."""
+    """`net.ipv<version>.conf.<dev>.<key>` = `value`.
+
+    It is never removed: it dies with its device. `was` is what it is put back to on a device that
+    may outlive us, None for one that is ours. It is no part of what a setting is.
+    """
 
     ns: Ns
     version: int
     dev: str
     key: str
     value: int
+    was: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         # sysctl(8) takes slashes where a name has dots of its own, such as eth0.100
@@ -53,7 +59,9 @@ class Sysctl:
         return [(self.ns, self.add(view))]
 
     def remove(self, view: View) -> Request | None:
-        return None
+        if self.was in (None, self.value) or self.found(view) != self:
+            return None
+        return replace(self, value=self.was, was=None).add(view)
 
     def found(self, view: View) -> Sysctl | None:
         value = self._value(view)
@@ -63,12 +71,18 @@ class Sysctl:
         link = view.link(self.ns, self.dev)
         if link is None:
             return None
-        settings = link.settings[self.version]
-        place = IPV4_PLACES.get(self.key, 0) - 1 if self.version == 4 else IPV6_PLACES.get(self.key, -1)
-        if 0 <= place < len(settings):
-            return settings[place]
-        text = view.sysctl(self.ns, self.path)
-        return None if text is None else int(text)
+        value = setting_of(link, self.version, self.key)
+        if value is None:
+            text = view.sysctl(self.ns, self.path)
+            return None if text is None else int(text)
+        return value
 
     def yields_to(self, new: Sysctl) -> bool:
         return True
+
+
+def setting_of(link: Link, version: int, key: str) -> int | None:
+    """A setting as the link itself carries it; None where it does not."""
+    place = IPV4_PLACES.get(key, 0) - 1 if version == 4 else IPV6_PLACES.get(key, -1)
+    settings = link.settings[version]
+    return settings[place] if 0 <= place < len(settings) else None

@@ -6,6 +6,7 @@ Pure: nothing here opens a socket. Integers are in host byte order, as netlink w
 from __future__ import annotations
 
 import struct
+import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ U32 = struct.Struct("=I")
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK = 1, 3, 4, 5
 IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 26, 28, 29
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
+IFLA_TXQLEN, IFLA_LINK_NETNSID = 13, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFF_UP = 1
 
@@ -73,6 +75,10 @@ def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
 def u32(payload: bytes) -> int:
     value: int = U32.unpack_from(payload)[0]
     return value
+
+
+def i32(payload: bytes) -> int:
+    return int.from_bytes(payload[:4], sys.byteorder, signed=True)
 
 
 def mac_bytes(mac: str) -> bytes:
