@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 
-from underlay.objects import IP, Ns, Route
+from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Plan
 
@@ -22,11 +22,20 @@ class OtherNic:
 
 
 @dataclass(frozen=True, slots=True)
+class Remains:
+    """What is found of an attachment without a record: all that is ours in the pod, and the other NIC."""
+
+    ours: frozenset[Object]
+    other: OtherNic | None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The node, the pod and the NIC of one call.
 
     `node_addresses` are all global addresses of the host namespace but kube-ipvs0's, in the kernel's
     order; `node_sources` gives for a pod address the address by which the node reaches it.
+    `pod_routes` are all of the pod's unicast routes, those of main also that we have taken out of it.
     `siblings` are the plans of the pod's other attachments, `other` the NIC that the plugin asked for.
     """
 

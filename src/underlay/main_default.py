@@ -7,7 +7,7 @@ gets the moves that lead from what the main table holds to what it should.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from underlay.plan import MainDefault
 
@@ -24,15 +24,24 @@ def nic_order(dev: str) -> tuple[int, int, str]:
     return (2, 0, dev)
 
 
-def loses(claim: MainDefault, claims: Iterable[MainDefault], holders: set[str]) -> bool:
+def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]) -> bool:
     """Whether a NIC must leave main's default of one family to another.
 
     `holders` are the NICs that have a default of that family, in main or taken out of it. One that
     none of ours was chained to counts too: it is left alone, and a later one of ours gives way to it.
     """
-    if claim.migrate == ALWAYS:
+    if any(_takes_from(other, claim) for other in claims if other.takes_over and other.dev in holders):
         return True
-    if claim.migrate == NEVER:
+    if claim.takes_over or claim.migrate == NEVER:
         return False
-    yielding = {other.dev for other in claims if other.migrate == ALWAYS}
-    return any(nic_order(dev) < nic_order(claim.dev) for dev in holders - yielding)
+    yielding = {other.dev for other in claims if other.migrate == ALWAYS and not other.takes_over}
+    earlier = {dev for dev in holders - yielding if nic_order(dev) < nic_order(claim.dev)}
+    return claim.migrate == ALWAYS or bool(earlier)
+
+
+def _takes_from(newer: MainDefault, claim: MainDefault) -> bool:
+    if newer.dev == claim.dev or newer.migrate == NEVER:
+        return False
+    is_rival = claim.takes_over and claim.migrate == ALWAYS
+    by_order = nic_order(claim.dev) < nic_order(newer.dev)
+    return by_order if newer.migrate != ALWAYS or is_rival else True

@@ -17,12 +17,14 @@ from underlay.objects import Object, Route, Rule, VethPair
 class MainDefault:
     """A NIC's claim on the default route of the pod's main table, settled with the pod's other NICs.
 
-    `migrate` is the configuration's `migrate_route`: −1 the first NIC by order keeps it, 0 this one
-    keeps it, 1 this one never has it.
+    `migrate` is the configuration's `migrate_route`. For most NICs: −1 the first by order keeps the
+    default, 0 this one keeps it, 1 this one never has it. For one that `takes_over`: −1 it takes the
+    default from those before it by order, 0 from none, 1 from all.
     """
 
     dev: str
     migrate: int
+    takes_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Plan:
 
     present: tuple[Object, ...]
     node_rules: tuple[Rule, ...] = ()
-    default: MainDefault | None = None
+    defaults: tuple[MainDefault, ...] = ()
     reported: tuple[Object, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -232,7 +232,7 @@ def encode(record: Record) -> dict[str, Any]:
         "plan": {
             "present": [as_json(obj) for obj in plan.present],
             "node_rules": [as_json(obj) for obj in plan.node_rules],
-            "default": asdict(plan.default) if plan.default else None,
+            "defaults": [asdict(default) for default in plan.defaults],
             "reported": [as_json(obj) for obj in plan.reported],
             "notes": list(plan.notes),
         },
@@ -250,7 +250,7 @@ def decode(raw: dict[str, Any]) -> Record:
         plan=Plan(
             present=tuple(map(from_json, plan["present"])),
             node_rules=tuple(rules),
-            default=MainDefault(**plan["default"]) if plan["default"] else None,
+            defaults=tuple(MainDefault(**default) for default in plan["defaults"]),
             reported=tuple(map(from_json, plan["reported"])),
             notes=tuple(plan["notes"]),
         ),

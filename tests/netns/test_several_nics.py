@@ -50,8 +50,8 @@ def scene(world: World, second_lan: int) -> Scene:
         "net1": world.network("second", f"eth{second_lan}", second_lan),
     }
     results = {ifname: runtime.add(network, pod, ifname) for ifname, network in networks.items()}
-    others = [(host.netns, [host.addresses.v4, host.addresses.v6]) for host in hosts]
-    every_node = [each.of(v) for each in node.all_addresses for v in VERSIONS]
+    others = [(host.netns, [host.addresses.of(v) for v in VERSIONS]) for host in hosts]
+    every_node = [each.of(v) for each in node.devices.values() for v in VERSIONS]
     others.append((node.netns, every_node))
     return Scene(node, second, pod, runtime, networks, results, others)
 
@@ -192,6 +192,26 @@ def test_the_pair_is_made_once_and_reported_by_the_nic_that_made_it(world: World
     assert [nic["name"] for nic in first["interfaces"]] == ["eth0", f"veth{pod.container_id[:11]}", "veth0"]
     assert [nic["name"] for nic in second["interfaces"]] == ["net1"]
     assert "mtu 1400" in pod.netns.run("ip", "link", "show", "veth0")
+
+
+def test_the_second_nic_on_another_lan_leaves_what_the_first_has_made(world: World) -> None:
+    for subnet in (LAN_A, LAN_B):
+        world.lan(subnet)
+    pod, runtime = world.pod(), world.runtime(world.node())
+    networks = {ifname: world.network(ifname, f"eth{n}", n) for n, ifname in enumerate(("eth0", "net1"))}
+    runtime.add(networks["eth0"], pod, "eth0")
+    main = {
+        version: pod.netns.run("ip", f"-{version}", "route", "show", "dev", "veth0") for version in VERSIONS
+    }
+
+    runtime.add(networks["net1"], pod, "net1")
+    runtime.check(networks["eth0"], pod, "eth0")
+    runtime.check(networks["net1"], pod, "net1")
+    runtime.delete(networks["net1"], pod, "net1")
+
+    runtime.check(networks["eth0"], pod, "eth0")
+    for version in VERSIONS:
+        assert pod.netns.run("ip", f"-{version}", "route", "show", "dev", "veth0") == main[version]
 
 
 def test_a_nic_with_any_name_has_a_table_of_its_own(world: World) -> None:

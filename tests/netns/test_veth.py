@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from tests.netns.world import LAN_A, LAN_B, World, address, failures, seen, server, state_of, without_veth
+from tests.netns.world import LAN_A, World, address, failures, seen, state_of, without_veth
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.connectivity import Probe
 from underlay.lab.echo import Server
@@ -53,7 +53,7 @@ def test_every_address_of_the_node_is_reached(world: World) -> None:
     node, pod = world.node(), world.pod()
     world.runtime(node).add(world.network(), pod)
 
-    every = [each.of(version) for each in node.all_addresses for version in VERSIONS]
+    every = [each.of(version) for each in node.devices.values() for version in VERSIONS]
     assert len(every) == 4  # the LAN's and a docker-like bridge's, in both families
     assert failures(Probe(pod.netns, Server(node.netns, at)) for at in every) == []
 

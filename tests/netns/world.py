@@ -6,20 +6,28 @@ Built from the lab's own parts; a test asks for what it needs and the fixture ta
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from underlay.cni.call import read_call
+from underlay.cni.verbs import Request, run
 from underlay.lab.addresses import VERSIONS, IPAddress, Subnets, subnets
 from underlay.lab.connectivity import Probe, reach, reach_all
 from underlay.lab.echo import Server
 from underlay.lab.namespace import Netns, create, delete
 from underlay.lab.overlay import OverlayPod
 from underlay.lab.pod import Json, Pod
-from underlay.lab.runtime import Runtime
+from underlay.lab.runtime import Runtime, configuration
 from underlay.lab.topology import Host, Lan, Node, Router, Via, add_routes
+from underlay.log import Log, LogOptions
+from underlay.oneshot import OwnNode
+from underlay.plugins import PLUGINS
+from underlay.records import Record
 
 LAN_A, LAN_B = subnets("10.6.0.0/24", "fd00:6::/64"), subnets("10.7.0.0/24", "fd00:7::/64")
 OUTSIDE = subnets("198.51.100.0/24", "fd00:51::/64")
@@ -73,7 +81,7 @@ class World:
         return Via(lan.subnets, self.outside.host(self.lans.index(lan) + 1))
 
     def node(self, number: int = 11, *lans: Lan) -> Node:
-        """A node on these LANs, on all of them unless told, with a docker-like bridge that is older than its NICs."""
+        """A node on these LANs (all, unless told), with a docker-like bridge older than its NICs."""
         node = Node(self.netns(f"node{number}"), lans or tuple(self.lans), number, docker=True)
         node.up()
         return node
@@ -107,7 +115,7 @@ class World:
         return os.path.join(self.directory, "records")
 
     def network(self, name: str = "lan", dev: str = "eth0", lan: int = 0, **veth: Any) -> Json:
-        """A conflist: macvlan on `dev` with the next addresses of a LAN, `veth` behind; a key `None` is left out."""
+        """A conflist: macvlan on `dev` with a LAN's next addresses, then `veth`; None leaves a key out."""
         number, subnet = next(self.numbers), self.lans[lan].subnets
         addresses = [
             {
@@ -127,8 +135,88 @@ class World:
         chained = {key: value for key, value in (VETH | log | veth).items() if value is not None}
         return {"cniVersion": "1.0.0", "name": name, "plugins": [macvlan, chained]}
 
+    def nic(self, runtime: Runtime, pod: Pod, ifname: str = "eth0", **veth: Any) -> Nic:
+        """A NIC that macvlan alone has made; the test calls `veth` for it."""
+        network = self.network(f"lan-{ifname}", **veth)
+        return Nic(runtime, network, pod, ifname, runtime.add(without_veth(network), pod, ifname))
+
     def down(self) -> None:
         delete(*(netns for netns in self.made if netns.exists))
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A NIC of a pod with `veth` chained behind it, called one verb at a time. `result` is macvlan's."""
+
+    runtime: Runtime
+    network: Json
+    pod: Pod
+    ifname: str
+    result: Json
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "CNI_CONTAINERID": self.pod.container_id,
+            "CNI_NETNS": self.pod.netns.path,
+            "CNI_IFNAME": self.ifname,
+            "CNI_PATH": ":".join(self.runtime.bin_dirs),
+        }
+
+    def config(self, **keys: Any) -> Json:
+        """What `veth` reads; `keys` besides, or in the place of, those of the network."""
+        return {**configuration(self.network, self.network["plugins"][-1], self.result, {}), **keys}
+
+    def call(self, verb: str, **keys: Any) -> str:
+        """One execution, as a runtime does it: the standard output, or PluginError."""
+        return self.runtime.call("veth", verb, self.config(**keys), self.variables)
+
+    def run(self, verb: str, node: OwnNode, **keys: Any) -> Json | None:
+        """The same in this process, on a node with which the test may meddle; raises CniError."""
+        call = read_call({**self.variables, "CNI_COMMAND": verb}, json.dumps(self.config(**keys)).encode())
+        return run(Request(PLUGINS["veth"], call, node, Log(LogOptions(file=os.devnull))))
+
+
+class Footprint:
+    """What calls can leave: the state of these namespaces and the records, as they are when this is made."""
+
+    def __init__(self, world: World, *namespaces: Netns) -> None:
+        self.world = world
+        self.before = {netns: state_of(netns) for netns in namespaces}
+        self.records = files(world.state)
+
+    def changes(self) -> list[str]:
+        """The lines and files that differ from then; no waiting where there are none."""
+        now = {netns: _shown(netns) for netns in self.before}
+        if now == self.before and files(self.world.state) == self.records:
+            return []
+        now = {netns: state_of(netns) for netns in self.before}
+        lines = [
+            f"{netns.name}: {line}"
+            for netns in self.before
+            for line in sorted(set(self.before[netns].splitlines()) ^ set(now[netns].splitlines()))
+        ]
+        return [
+            *lines,
+            *sorted({path for path, _ in files(self.world.state).items() ^ self.records.items()}),
+        ]
+
+
+class Inside(OwnNode):
+    """A node of the world, for calls in this process. To be closed."""
+
+    def __init__(self, node: Netns, state: str) -> None:
+        with node.entered():
+            super().__init__(state)
+
+    def close(self) -> None:
+        os.close(self._host)
+
+    def record(self, nic: Nic) -> Record:
+        """The one record of a NIC."""
+        with self.records.pod(nic.pod.container_id) as pod:
+            (found,) = (record for record in pod.all() if record.ifname == nic.ifname)
+        return found
 
 
 def without_veth(network: Json) -> Json:
@@ -157,7 +245,7 @@ def failures(probes: Iterable[Probe]) -> list[str]:
     every = list(probes)
     answers = reach_all(every)
     return [
-        f"{probe.client.name} {probe.source or ''} -> {probe.server.netns.name} {probe.server.address}: {answer.error}"
+        f"{probe.client.name} {probe.source or ''} -> {probe.server}: {answer.error}"
         for probe, answer in zip(every, answers, strict=True)
         if not answer
     ]
@@ -177,17 +265,13 @@ def state_of(netns: Netns) -> str:
     return now
 
 
+def files(directory: str) -> dict[str, str]:
+    """The text of every file below a directory, by path."""
+    paths = [os.path.join(parent, name) for parent, _, names in os.walk(directory) for name in names]
+    return {path: Path(path).read_text(encoding="utf-8") for path in paths}
+
+
 def _shown(netns: Netns) -> str:
-    commands = [
-        "-o link show",
-        "-4 -o addr show",
-        "-6 -o addr show",
-        "-4 route show table all",
-        "-6 route show table all",
-        "-4 rule show",
-        "-6 rule show",
-        "neigh show nud permanent",
-    ]
-    return "\n".join(
-        line for each in commands for line in sorted(netns.run("ip", *each.split()).splitlines())
-    )
+    commands = "link show\naddr show\nroute show table all\nrule show\nneigh show nud permanent\n"
+    shown = [netns.run("ip", f"-{version}", "-o", "-batch", "-", stdin=commands) for version in VERSIONS]
+    return "\n".join(line for each in shown for line in sorted(each.splitlines()))

@@ -26,7 +26,7 @@ PLAN = Plan(
         Sysctl(POD, 4, "eth0", "rp_filter", 2),
     ),
     node_rules=(Rule(HOST, 4, 500, 1000),),
-    default=MainDefault("eth0", -1),
+    defaults=(MainDefault("eth0", -1),),
     notes=("something",),
 )
 RECORD = Record(

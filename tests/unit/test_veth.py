@@ -82,8 +82,8 @@ def test_a_macvlan_pod_with_one_address() -> None:
         f"host: ip neigh add 10.6.0.9 lladdr {POD_MAC} dev {HV} nud permanent proto 201",
         f"host: ip route add 10.6.0.9/32 dev {HV} scope link src 10.6.0.1 table 500 proto 201",
         "pod:  ip link set dev veth0 up",
-        "pod:  sysctl -w net.ipv4.conf.eth0.rp_filter=2",
         "pod:  sysctl -w net.ipv4.conf.veth0.rp_filter=2",
+        "pod:  sysctl -w net.ipv4.conf.eth0.rp_filter=2",
         "pod:  sysctl -w net.ipv4.conf.eth0.arp_ignore=1",
         f"pod:  ip neigh add 10.6.0.1 lladdr {HOST_MAC} dev veth0 nud permanent proto 201",
         f"pod:  ip neigh add 172.17.0.1 lladdr {HOST_MAC} dev veth0 nud permanent proto 201",
@@ -111,8 +111,8 @@ def test_what_ipv6_adds() -> None:
         f"host: sysctl -w net.ipv6.conf.{HV}.disable_ipv6=0",
         f"host: ip -6 neigh add fd00:6::9 lladdr {POD_MAC} dev {HV} nud permanent proto 201",
         f"host: ip -6 route add fd00:6::9/128 dev {HV} table 500 proto 201",
-        "pod:  sysctl -w net.ipv6.conf.eth0.disable_ipv6=0",
         "pod:  sysctl -w net.ipv6.conf.veth0.disable_ipv6=0",
+        "pod:  sysctl -w net.ipv6.conf.eth0.disable_ipv6=0",
         f"pod:  ip -6 neigh add fd00:6::1 lladdr {HOST_MAC} dev veth0 nud permanent proto 201",
         "pod:  ip -6 route add fd00:6::1/128 dev veth0 proto 201",
         "pod:  ip -6 route add fd00:96::/108 via fd00:6::1 dev veth0 proto 201 onlink",
@@ -151,7 +151,7 @@ def test_a_further_nic_reuses_the_pair_and_has_a_table_of_its_own() -> None:
 
     assert second.present[0] == first.present[0]
     assert second.reported == ()
-    assert second.default == MainDefault("net1", -1)
+    assert second.defaults == (MainDefault("net1", -1),)
     assert "pod:  ip route add default via 10.7.0.254 dev net1 table 101 proto 201" in str(second)
     assert "pod:  ip rule add from 10.7.0.9 lookup 101 priority 2000 proto 201" in str(second)
 

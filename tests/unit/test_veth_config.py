@@ -24,16 +24,20 @@ OLD = {"service_cidr": ["10.96.0.0/12"], "cluster_cidr": ["10.244.0.0/16"]}
         ({**OLD, "move_routes": 2}, {"migrate_route": 0}),
         ({**OLD, "rp_filter": {"enabled": False}}, {"rp_filter_on_host": False}),
         ({**SUBNETS, "rp_filter": {"value": 0}}, {"rp_filter": 0}),
-        ({**SUBNETS, "host_rule_table": 600, "veth_mtu": 1400}, {"host_rule_table": 600, "veth_mtu": 1400}),
+        ({**SUBNETS, "host_rule_table": 600}, {"host_rule_table": 600}),
         ({**SUBNETS, "mac_prefix": "", "only_op_mac": False, "ip_conflict": {"enabled": False}}, {}),
     ],
 )
 def test_configurations_and_what_they_mean(config: dict[str, Any], expected: dict[str, Any]) -> None:
-    default = parsed(SUBNETS)
-    found = parsed(config)
+    default = parsed(SUBNETS).chained
+    found = parsed(config).chained
 
     assert [hijack.subnet for hijack in found.hijacks] == [hijack.subnet for hijack in default.hijacks]
     assert replace(found, hijacks=default.hijacks) == replace(default, **expected)
+
+
+def test_the_mtu_of_the_pair() -> None:
+    assert (parsed(SUBNETS).veth_mtu, parsed({**SUBNETS, "veth_mtu": 1400}).veth_mtu) == (0, 1400)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from underlay.cni.keys import Aliases, Keys
 from underlay.cni.result import Result
-from underlay.facts import Facts
+from underlay.facts import Facts, OtherNic, Remains
 from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Kernel, Plan
@@ -34,16 +34,15 @@ class Plugin(Generic[C]):
     """A chained plugin. All but the kernel is in these functions, and they are pure.
 
     `parse` gives None for a configuration that asks for nothing to be done. `plan` is what an
-    attachment wants. `traces` is what may be left of one that has no record: it is given everything
-    of ours that was found in the pod, and the configuration if that is still usable. `needs` is one
-    object of each kind that the plugin makes, for STATUS to try. `other_nic` names a NIC of the pod
-    that the plan has to know beside that of the call.
+    attachment wants. `traces` is what one without a record has left; the configuration is None if it
+    is not usable any more. `needs` is one object of each kind that the plugin makes, for STATUS to
+    try. `other_nic` names a NIC of the pod that has to be known beside that of the call.
     """
 
     name: str
     parse: Callable[[Keys], C | None]
     plan: Callable[[C, Attachment, Facts], Plan]
-    traces: Callable[[C | None, Attachment, frozenset[Object]], Plan]
+    traces: Callable[[C | None, Attachment, Remains], Plan]
     needs: Plan
     aliases: Aliases = field(default_factory=dict)
     other_nic: Callable[[C], str] | None = None
@@ -60,6 +59,9 @@ class NodeKernel(Kernel, Protocol):
 
     def facts(self, nic: Link, addresses: Sequence[IP], siblings: Sequence[Plan], other: str = "") -> Facts:
         """What a plugin has to know; `addresses` are those that the result gives the NIC."""
+
+    def other_nic(self, dev: str) -> OtherNic | None:
+        """A NIC of the pod with its end on the node, None where there is no such NIC."""
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""

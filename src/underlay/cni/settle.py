@@ -13,7 +13,8 @@ from underlay.cni.errors import CniError
 from underlay.cni.plugin import NodeKernel
 from underlay.main_default import loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
-from underlay.records import PodRecords, Records
+from underlay.plan import MainDefault
+from underlay.records import PodRecords, Record, Records
 
 
 def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") -> list[CniError]:
@@ -25,7 +26,7 @@ def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") 
     if not kernel.has(POD):
         pod.write_displaced({})
         return []
-    claims = {claim.dev: claim for record in pod.all() if (claim := record.plan.default)}
+    claims = _claims(pod.all())
     pod.write_displaced({dev: objects for dev, objects in pod.displaced().items() if dev != leaving})
     failures: list[CniError] = []
     for version in (4, 6):
@@ -35,9 +36,15 @@ def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") 
         holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
         for dev in sorted({*claims, *displaced}):
             claim = claims.get(dev)
-            is_loser = claim is not None and loses(claim, claims.values(), holders)
+            is_loser = claim is not None and loses(claim, list(claims.values()), holders)
             failures += (_take if is_loser else _give_back)(dev, version, pod, kernel)
     return failures
+
+
+def _claims(records: Iterable[Record]) -> dict[str, MainDefault]:
+    """The claims of all NICs; what another NIC says of one counts only where its own has said nothing."""
+    said = [(claim, record.ifname) for record in records for claim in record.plan.defaults]
+    return {claim.dev: claim for claim, by in sorted(said, key=lambda each: each[0].dev == each[1])}
 
 
 def _of(version: int, objects: Iterable[Object]) -> tuple[Object, ...]:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from underlay.cni.attach import Scene, make, make_anew, undo, withdraw, withdraw_traces
@@ -27,10 +27,10 @@ from underlay.cni.errors import (
 from underlay.cni.keys import Keys, log_options
 from underlay.cni.plugin import Attachment, C, Node, Plugin, first_of
 from underlay.cni.result import Interface, Result, parse, render
-from underlay.facts import Facts
+from underlay.facts import Facts, Remains
 from underlay.log import Log
-from underlay.objects import POD, Object, VethPair
-from underlay.plan import apply, missing
+from underlay.objects import POD, Object, Route, VethPair
+from underlay.plan import Plan, apply, missing
 from underlay.records import Record, record_name
 
 Json = dict[str, Any]
@@ -102,6 +102,7 @@ def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Sce
         return known
     if known:
         first_of(undo(known, scene))
+    facts = _facts(request, config, attachment, scene)
     record = Record(
         plugin=request.plugin.name,
         network=attachment.network,
@@ -111,10 +112,16 @@ def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Sce
         netns_id=request.node.netns_id(attachment.netns),
         inputs=inputs,
         created=int(time.time()),
-        plan=request.plugin.plan(config, attachment, _facts(request, config, attachment, scene)),
+        plan=_with_memory(request.plugin.plan(config, attachment, facts), facts),
     )
     make_anew(record, scene)
     return record
+
+
+def _with_memory(plan: Plan, facts: Facts) -> Plan:
+    """The plan, in which a setting that another NIC made already remembers what was there before that."""
+    made = {obj: obj for sibling in facts.siblings for obj in sibling.present}
+    return replace(plan, present=tuple(made.get(obj, obj) for obj in plan.present))
 
 
 def _facts(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> Facts:
@@ -128,8 +135,14 @@ def _facts(request: Request[C], config: C, attachment: Attachment, scene: Scene)
     given = (
         attachment.previous.addresses_of(attachment.ifname, attachment.netns) if attachment.previous else ()
     )
-    other = request.plugin.other_nic(config) if request.plugin.other_nic else ""
-    return scene.kernel.facts(nic, [ip.address.ip for ip in given], siblings, other)
+    facts = scene.kernel.facts(nic, [ip.address.ip for ip in given], siblings, _other_name(request, config))
+    displaced = [obj for objects in scene.pod.displaced().values() for obj in objects]
+    routes = (*facts.pod_routes, *(obj for obj in displaced if isinstance(obj, Route)))
+    return replace(facts, pod_routes=routes)
+
+
+def _other_name(request: Request[C], config: C) -> str:
+    return request.plugin.other_nic(config) if request.plugin.other_nic else ""
 
 
 def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
@@ -154,7 +167,9 @@ def delete(request: Request[C]) -> None:
             first_of(withdraw(record, scene))
             return
         attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
-        plan = request.plugin.traces(_usable(request), attachment, scene.kernel.ours(POD))
+        config = _usable(request)
+        other = scene.kernel.other_nic(_other_name(request, config)) if config else None
+        plan = request.plugin.traces(config, attachment, Remains(scene.kernel.ours(POD), other))
         first_of(withdraw_traces(plan, name, call.ifname, scene))
 
 

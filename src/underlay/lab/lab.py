@@ -66,10 +66,6 @@ class Lab:
     def pod(self, name: str) -> Pod:
         return Pod(self.netns(name), name)
 
-    @property
-    def is_up(self) -> bool:
-        return os.path.exists(self.state_dir) or bool(named(self.prefix))
-
     def up(self, *machines: Machine) -> None:
         """Makes their namespaces and furnishes them in this order: a LAN comes before what is on it."""
         create(*(machine.netns for machine in machines))

@@ -57,10 +57,11 @@ class NodeKernel(Netlink):
             pod_routes=(*routes(self, POD, 4), *routes(self, POD, 6)),
             rp_filter_of_all={ns: _rp_filter_of_all(self, ns) for ns in (HOST, POD)},
             siblings=tuple(siblings),
-            other=self._other_nic(other) if other else None,
+            other=self.other_nic(other) if other else None,
         )
 
-    def _other_nic(self, dev: str) -> OtherNic | None:
+    def other_nic(self, dev: str) -> OtherNic | None:
+        """A NIC of the pod with its end on the node, None where there is no such NIC."""
         link = self.link(POD, dev)
         if link is None:
             return None

@@ -81,6 +81,11 @@ class Sysctl:
         return True
 
 
+def setting(ns: Ns, link: Link, version: int, key: str, value: int) -> Sysctl:
+    """A setting of a link that somebody else made: it remembers what it found."""
+    return Sysctl(ns, version, link.name, key, value, was=setting_of(link, version, key))
+
+
 def setting_of(link: Link, version: int, key: str) -> int | None:
     """A setting as the link itself carries it; None where it does not."""
     place = IPV4_PLACES.get(key, 0) - 1 if version == 4 else IPV6_PLACES.get(key, -1)

@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from underlay.cni.plugin import Plugin
-from underlay.plugins import veth
+from underlay.plugins import router, veth
 
-PLUGINS: dict[str, Plugin[Any]] = {plugin.name: plugin for plugin in (veth.PLUGIN,)}
+PLUGINS: dict[str, Plugin[Any]] = {plugin.name: plugin for plugin in (veth.PLUGIN, router.PLUGIN)}

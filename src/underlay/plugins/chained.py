@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from underlay.cni.keys import Alias, Aliases, Keys
 from underlay.facts import Facts
-from underlay.objects import POD, Ns
+from underlay.objects import POD, Ns, Sysctl
+from underlay.objects.link import Link
+from underlay.objects.sysctl import setting
 from underlay.plugins.hijack import ALIASES as HIJACK_ALIASES
 from underlay.plugins.hijack import Hijack, parse_hijacks
 from underlay.plugins.way import HOST_TABLE
@@ -50,6 +52,14 @@ def parse_chained(keys: Keys) -> Chained | None:
         rp_filter_on_host=rp_filter.flag("set_host", True),
         host_rule_table=keys.integer("host_rule_table", HOST_TABLE, 1, 2**32 - 1),
     )
+
+
+def nic_settings(config: Chained, link: Link, versions: tuple[int, ...]) -> Iterator[Sysctl]:
+    """What every NIC of the pod needs to answer for itself."""
+    yield setting(POD, link, 4, "rp_filter", config.rp_filter)
+    if 6 in versions:
+        yield setting(POD, link, 6, "disable_ipv6", 0)
+    yield setting(POD, link, 4, "arp_ignore", 1)  # or two NICs on one subnet answer for each other
 
 
 def outranked(config: Chained, ends: Mapping[Ns, str], facts: Facts) -> Iterator[str]:

@@ -56,7 +56,7 @@ def table_of(dev: str, index: int) -> int:
 def nic_of(pod: Attachment, facts: Facts) -> Nic:
     """The NIC of a call, with the addresses of prevResult and the global ones found on it (SLAAC)."""
     table = table_of(pod.ifname, facts.nic.index)
-    _refuse_foreign_routes(table, facts.pod_routes)
+    refuse_foreign_routes(table, facts.pod_routes)
     given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
     announced: dict[int, IP] = {ip.address.version: ip.gateway for ip in reversed(given) if ip.gateway}
     routes = _with_gateways(pod.previous.routes if pod.previous else (), announced)
@@ -74,7 +74,8 @@ def _with_gateways(routes: Iterable[ResultRoute], announced: dict[int, IP]) -> t
     return tuple(replace(route, gw=route.gw or announced.get(route.dst.version)) for route in routes)
 
 
-def _refuse_foreign_routes(table: int, routes: Iterable[Route]) -> None:
+def refuse_foreign_routes(table: int, routes: Iterable[Route]) -> None:
+    """InvalidConfig where somebody else uses a table of ours."""
     foreign = [route for route in routes if route.table == table and route.proto != OURS]
     if foreign:
         raise InvalidConfig(
@@ -135,10 +136,13 @@ def _is_off_link(nic: Nic, via: IP | None) -> bool:
     return via is not None and not any(via in subnet for subnet in subnets(nic))
 
 
-def answers(nic: Nic) -> Iterator[Rule]:
+def answers(nic: Nic) -> Iterable[Rule]:
     """What comes from an address of this NIC goes by its table."""
-    for ip in nic.ips:
-        yield Rule(POD, ip.version, nic.table, FROM_PRIORITY, src=single(ip))
+    return (rule_from(ip, nic.table) for ip in nic.ips)
+
+
+def rule_from(ip: IP, table: int) -> Rule:
+    return Rule(POD, ip.version, table, FROM_PRIORITY, src=single(ip))
 
 
 def single(ip: IPv4Address | IPv6Address) -> Network:

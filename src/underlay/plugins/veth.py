@@ -21,10 +21,10 @@ from ipaddress import IPv6Address, ip_network
 
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Plugin
-from underlay.facts import Facts
+from underlay.facts import Facts, Remains
 from underlay.objects import HOST, IP, MAIN, POD, LinkUp, Neigh, Object, Route, Rule, Sysctl, VethPair
 from underlay.plan import MainDefault, Plan
-from underlay.plugins.chained import ALIASES, LOOSE, Chained, outranked, parse_chained
+from underlay.plugins.chained import ALIASES, LOOSE, Chained, nic_settings, outranked, parse_chained
 from underlay.plugins.hijack import hijacked, left_out
 from underlay.plugins.nic import Nic, answers, nic_of, own_routes, table_of
 from underlay.plugins.way import (
@@ -61,7 +61,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
     made = _pair_of(facts.siblings)
     pair = made or veth_pair(pod.container_id, config.veth_mtu or facts.nic.mtu)
     node = node_addresses(nic, facts)
-    way = _way(pair, nic, node)
+    way = _way(pair, nic, node, facts.siblings)
     chained = config.chained
     return Plan(
         present=(
@@ -69,11 +69,12 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *_host_end(chained, nic, pair),
             *from_node(way, nic, node, facts, chained.host_rule_table),
             *_pod_end(chained, nic, pair),
+            *nic_settings(chained, facts.nic, nic.versions),
             *_routes(chained, nic, way, node),
             *answers(nic),
         ),
         node_rules=tuple(node_rule(version, chained.host_rule_table) for version in nic.versions),
-        default=MainDefault(nic.dev, chained.migrate_route),
+        defaults=(MainDefault(nic.dev, chained.migrate_route),),
         reported=() if made else (pair,),
         notes=(
             *left_out(nic, way.next_hops, chained.hijacks),
@@ -82,13 +83,18 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
     )
 
 
-def _way(pair: VethPair, nic: Nic, node: tuple[IP, ...]) -> Way:
+def _way(pair: VethPair, nic: Nic, node: tuple[IP, ...], siblings: tuple[Plan, ...]) -> Way:
     """Through the pair; behind the node by its first address of each family.
 
-    For IPv6 without one, by the link-local address of the host end.
+    For IPv6 without one, by the link-local address of the host end. The pod's other NICs have decided
+    already: main can have one route to a subnet, and every address of the node is as good.
     """
     next_hops: dict[int, IP | None] = {6: _link_local(pair)} if 6 in nic.versions else {}
     next_hops |= {ip.version: ip for ip in reversed(node)}
+    decided = [
+        obj for plan in siblings for obj in plan.present if isinstance(obj, Route) and obj.via in node
+    ]
+    next_hops |= {route.dst.version: route.via for route in decided if route.dev == pair.pod_dev}
     return Way(pair.pod_dev, pair.pod_mac, pair.host_dev, pair.host_mac, next_hops)
 
 
@@ -102,11 +108,9 @@ def _host_end(config: Chained, nic: Nic, pair: VethPair) -> Iterator[Object]:
 
 def _pod_end(config: Chained, nic: Nic, pair: VethPair) -> Iterator[Object]:
     yield LinkUp(POD, pair.pod_dev)
-    for dev in (nic.dev, pair.pod_dev):
-        yield Sysctl(POD, 4, dev, "rp_filter", config.rp_filter)
-        if 6 in nic.versions:
-            yield Sysctl(POD, 6, dev, "disable_ipv6", 0)
-    yield Sysctl(POD, 4, nic.dev, "arp_ignore", 1)  # or two NICs on one subnet answer for each other
+    yield Sysctl(POD, 4, pair.pod_dev, "rp_filter", config.rp_filter)
+    if 6 in nic.versions:
+        yield Sysctl(POD, 6, pair.pod_dev, "disable_ipv6", 0)
 
 
 def _routes(config: Chained, nic: Nic, way: Way, node: tuple[IP, ...]) -> Iterator[Object]:
@@ -147,13 +151,13 @@ def _link_local(pair: VethPair) -> IPv6Address:
     return IPv6Address(b"\xfe\x80" + bytes(6) + bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:])
 
 
-def traces(config: Config | None, pod: Attachment, ours: frozenset[Object]) -> Plan:
+def traces(config: Config | None, pod: Attachment, remains: Remains) -> Plan:
     """What may be left without a record: found by our mark in the pod, and by the container id."""
     table = config.chained.host_rule_table if config else HOST_TABLE
-    routes, rules = traces_of(pod.ifname, table_of(pod.ifname, 0), ours)
+    routes, rules = traces_of(pod.ifname, table_of(pod.ifname, 0), remains.ours)
     pair = veth_pair(pod.container_id, 0)
     # While another NIC still answers for itself, it needs the pair, and only the way to this one goes.
-    is_last = all(rule in rules for rule in ours if isinstance(rule, Rule))
+    is_last = all(rule in rules for rule in remains.ours if isinstance(rule, Rule))
     ways = tuple(Route(HOST, rule.src, pair.host_dev, table=table) for rule in rules if rule.src)
     return Plan(
         present=(*((pair,) if is_last else ways), *routes, *rules),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from underlay.facts import Facts
-from underlay.objects import HOST, IP, MAIN, OURS, POD, Neigh, Network, Object, Route, Rule
+from underlay.objects import HOST, IP, MAIN, POD, Neigh, Network, Object, Route, Rule
 from underlay.plugins.nic import Nic, single
 
 HOST_TABLE = 500
@@ -63,18 +63,13 @@ def node_is_at(way: Way, addresses: Iterable[IP]) -> Iterator[Neigh]:
 
 
 def to_node(
-    way: Way, node: Iterable[IP], subnets: Iterable[Network], table: int, there: Iterable[Route] = ()
+    way: Way, node: Iterable[IP], subnets: Iterable[Network], table: int, served: Iterable[Network] = ()
 ) -> Iterator[Route]:
-    """In the pod, in one table: the node's addresses, then the subnets behind it.
+    """In the pod, in one table: the node's addresses, then the subnets behind it, but for those `served`.
 
-    In that order, since a gateway must be known to be on the link. `there` are the pod's routes: one
-    of somebody else's in the main table that leads the same way already will do.
+    In that order, since a gateway must be known to be on the link.
     """
-    done = {
-        route.dst
-        for route in there
-        if route.table == table and route.dev == way.pod_dev and route.proto != OURS
-    }
+    done = set(served)
     for ip in node:
         if single(ip) not in done:
             yield Route(POD, single(ip), way.pod_dev, table=table)
