@@ -42,6 +42,8 @@ def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]
 def _takes_from(newer: MainDefault, claim: MainDefault) -> bool:
     if newer.dev == claim.dev or newer.migrate == NEVER:
         return False
-    is_rival = claim.takes_over and claim.migrate == ALWAYS
     by_order = nic_order(claim.dev) < nic_order(newer.dev)
-    return by_order if newer.migrate != ALWAYS or is_rival else True
+    is_firm = claim.takes_over and claim.migrate == ALWAYS
+    if newer.migrate == ALWAYS:
+        return by_order or not is_firm
+    return by_order and not is_firm

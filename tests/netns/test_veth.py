@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import cast
 
@@ -103,7 +102,7 @@ def test_del_needs_nothing(world: World, lost: str) -> None:
     if lost in ("prevResult", "prevResult and record", "everything"):
         runtime.forget(network, pod)
     if lost in ("record", "prevResult and record", "everything"):
-        shutil.rmtree(world.state)
+        world.forget_records()
     if lost in ("namespace", "everything"):
         delete(pod.netns)
     runtime.delete(network, pod)

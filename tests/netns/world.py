@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -139,6 +140,10 @@ class World:
         """A NIC that macvlan alone has made; the test calls `veth` for it."""
         network = self.network(f"lan-{ifname}", **veth)
         return Nic(runtime, network, pod, ifname, runtime.add(without_veth(network), pod, ifname))
+
+    def forget_records(self) -> None:
+        """Loses what the plugins have written down, as a node may lose /run."""
+        shutil.rmtree(self.state)
 
     def down(self) -> None:
         delete(*(netns for netns in self.made if netns.exists))

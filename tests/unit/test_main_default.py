@@ -70,6 +70,35 @@ def test_who_gives_way(
     assert losers(claims, [default(dev) for dev in main], taken) == expected
 
 
+@pytest.mark.parametrize(
+    ("claims", "main", "expected"),
+    [
+        pytest.param({"net1": AUTO}, ["eth0", "net1"], ["eth0"], id="the overlay's NIC gives way"),
+        pytest.param({"net1": AUTO}, ["eth0"], [], id="not to one that has no default"),
+        pytest.param(
+            {"net1": AUTO, "net2": AUTO}, ["eth0", "net1", "net2"], ["eth0", "net1"], id="the newest has it"
+        ),
+        pytest.param({"net1": NEVER}, ["eth0", "net1"], [], id="0 takes it from nobody"),
+        pytest.param(
+            {"net1": AUTO, "net2": NEVER}, ["eth0", "net1", "net2"], ["eth0"], id="0 leaves the others to it"
+        ),
+        pytest.param(
+            {"net1": ALWAYS, "net2": AUTO}, ["eth0", "net1", "net2"], ["eth0", "net2"], id="1 before order"
+        ),
+        pytest.param(
+            {"net1": ALWAYS, "net2": ALWAYS}, ["net1", "net2"], ["eth0", "net1"], id="of two the newest"
+        ),
+    ],
+)
+def test_who_gives_way_to_nics_that_take_over(
+    claims: dict[str, int], main: list[str], expected: list[str]
+) -> None:
+    every = [MainDefault(dev, migrate, takes_over=True) for dev, migrate in claims.items()]
+    every.append(MainDefault("eth0", NEVER))
+
+    assert sorted(claim.dev for claim in every if loses(claim, every, {*main})) == expected
+
+
 def test_a_multipath_default_counts_for_each_of_its_links() -> None:
     both = Route(POD, ip_network("0.0.0.0/0"), hops=(("eth0", "10.6.0.1"), ("net1", "10.7.0.1")), proto=3)
 

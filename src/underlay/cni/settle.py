@@ -27,7 +27,8 @@ def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") 
         pod.write_displaced({})
         return []
     claims = _claims(pod.all())
-    pod.write_displaced({dev: objects for dev, objects in pod.displaced().items() if dev != leaving})
+    stays = {dev for dev in pod.displaced() if dev != leaving and kernel.link(POD, dev)}
+    pod.write_displaced({dev: objects for dev, objects in pod.displaced().items() if dev in stays})
     failures: list[CniError] = []
     for version in (4, 6):
         displaced = {dev: _of(version, objects) for dev, objects in pod.displaced().items()}
