@@ -40,8 +40,7 @@ def _install_one(name: str, bin_dir: str) -> str:
 def launcher(name: str, python: str, package_dir: str) -> str:
     """The text of an executable: this interpreter, this package, whatever the directory and the PATH.
 
-    -I -S leaves out the user's and the site's settings: they are none of a plugin's business, and
-    reading them costs half of the start.
+    -I -S leaves out the user's and the site's settings, which are none of a plugin's business.
     """
     program = f"""
 import sys

@@ -29,14 +29,18 @@ def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]
 
     `holders` are the NICs that have a default of that family, in main or taken out of it. One that
     none of ours was chained to counts too: it is left alone, and a later one of ours gives way to it.
+    Somebody always keeps it: a pod without any default reaches nobody.
     """
     if any(_takes_from(other, claim) for other in claims if other.takes_over and other.dev in holders):
         return True
     if claim.takes_over or claim.migrate == NEVER:
         return False
     yielding = {other.dev for other in claims if other.migrate == ALWAYS and not other.takes_over}
-    earlier = {dev for dev in holders - yielding if nic_order(dev) < nic_order(claim.dev)}
-    return claim.migrate == ALWAYS or bool(earlier)
+    others = holders - yielding - {claim.dev}
+    if claim.migrate == ALWAYS and others:
+        return True
+    rivals = others if claim.migrate != ALWAYS else holders & yielding
+    return any(nic_order(dev) < nic_order(claim.dev) for dev in rivals)
 
 
 def _takes_from(newer: MainDefault, claim: MainDefault) -> bool:

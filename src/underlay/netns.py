@@ -26,7 +26,8 @@ def open_netns(path: str) -> int:
     """
     import fcntl
 
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # A path that is a FIFO must not make a call wait for a writer.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
     except OSError:

@@ -16,7 +16,7 @@ from typing import Any
 
 from underlay import netns
 from underlay.cni.call import Call, about, read_call, stated_version
-from underlay.cni.errors import CniError, Internal, as_json
+from underlay.cni.errors import CniError, Internal, IoFailure, as_json
 from underlay.cni.keys import Keys, log_options
 from underlay.cni.verbs import Request, run
 from underlay.log import Log, LogOptions
@@ -29,10 +29,14 @@ LOGS = "/var/log/underlay"
 
 
 class OwnNode:
-    """The node whose network namespace this process is in."""
+    """The node whose network namespace this process is in.
 
-    def __init__(self, state: str) -> None:
+    `may_be_pod` is CNI_NETNS_OVERRIDE: the caller knows that the pod's namespace is this one.
+    """
+
+    def __init__(self, state: str, *, may_be_pod: bool = False) -> None:
         self._state = state
+        self._may_be_pod = may_be_pod
         self._host = os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC)
 
     @cached_property
@@ -70,7 +74,7 @@ class OwnNode:
             os.close(fd)
 
     def is_own(self, path: str) -> bool:
-        fd = _opened(path)
+        fd = None if self._may_be_pod else _opened(path)
         if fd is None:
             return False
         try:
@@ -80,17 +84,21 @@ class OwnNode:
 
 
 def _opened(path: str) -> int | None:
+    """The namespace at a path; None where there is provably none. Any other failure proves nothing."""
     try:
         return netns.open_netns(path) if path else None
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise IoFailure(f"opening the network namespace {path}: {error.strerror}") from error
 
 
 def answer(name: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, dict[str, Any] | None]:
     """The exit code of a call, and the JSON to print."""
     try:
         call = read_call(env, stdin)
-        node = OwnNode(env.get("UNDERLAY_STATE") or STATE)
+        override = env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true")
+        node = OwnNode(env.get("UNDERLAY_STATE") or STATE, may_be_pod=override)
         return 0, run(Request(PLUGINS[name], call, node, _log(name, call)))
     except CniError as error:
         return 1, as_json(error, stated_version(stdin))

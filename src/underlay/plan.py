@@ -18,8 +18,8 @@ class MainDefault:
     """A NIC's claim on the default route of the pod's main table, settled with the pod's other NICs.
 
     `migrate` is the configuration's `migrate_route`. For most NICs: −1 the first by order keeps the
-    default, 0 this one keeps it, 1 this one never has it. For one that `takes_over`: −1 it takes the
-    default from those before it by order, 0 from none, 1 from all.
+    default, 0 this one keeps it, 1 this one leaves it to any other. For one that `takes_over`: −1 it
+    takes the default from those before it by order, 0 from none, 1 from all.
     """
 
     dev: str
@@ -125,7 +125,11 @@ def take_back(applied: Applied, kernel: Kernel) -> list[CniError]:
 
 def revert(plan: Plan, keep: frozenset[Object], kernel: Kernel) -> list[CniError]:
     """Removes what a plan wanted, made or not, but for `keep`; returns the failures."""
-    doomed = [obj for obj in plan.present if obj not in keep]
+    pairs = {
+        obj.host_dev for obj in keep if isinstance(obj, VethPair)
+    }  # a pair is the same whatever its MTU
+    is_kept = {obj for obj in plan.present if isinstance(obj, VethPair) and obj.host_dev in pairs} | keep
+    doomed = [obj for obj in plan.present if obj not in is_kept]
     # What stands on a link goes with the link: one message instead of dozens.
     gone = {end for obj in doomed if isinstance(obj, VethPair) for end in obj.devs}
     return kernel.remove(obj for obj in reversed(doomed) if (obj.ns, getattr(obj, "dev", "")) not in gone)
@@ -140,11 +144,17 @@ def missing(objects: Iterable[Object], kernel: Kernel) -> list[tuple[Object, Obj
 def _replaceable(old: Object | None, new: Object) -> Object:
     if old is not None and type(old) is type(new) and old.yields_to(new):  # type: ignore[arg-type]
         return old
-    there = str(old).replace(" add ", " del ", 1) if old else "an object that underlay can't read"
-    raise Conflict(
-        f"{new}: something else is there that is not ours",
-        f"it would have to be removed first ({there}); underlay never takes over what it did not make",
-    )
+    raise Conflict(f"{new}: something else is there that is not ours", _what_is_there(old, new))
+
+
+def _what_is_there(old: Object | None, new: Object) -> str:
+    rule = "underlay never takes over what it did not make"
+    if isinstance(new, VethPair):
+        ends = f"{new.host_dev} on the node or {new.pod_dev} in the pod"
+        return f"there is a link {ends} that is no end of this pod's pair; {rule}"
+    if old is None:
+        return f"it is of a kind that underlay can't read, such as a blackhole route; {rule}"
+    return f"there is: {old}; remove it, or give the pod another address or network; {rule}"
 
 
 def _note_failures(error: BaseException, failures: Iterable[CniError]) -> None:

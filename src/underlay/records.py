@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,8 +28,21 @@ NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes s
 LOCK_SECONDS = 60.0  # longer than any call holds one, shorter than a runtime waits
 POLL_SECONDS = 0.005
 DISPLACED = "displaced.json"
+RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
 
-Displaced = dict[str, tuple[Object, ...]]
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was taken away from a NIC to be put back: defaults of the main table, settings.
+
+    `index` is the NIC's in the pod: a later one of the same name has another, and gets none of it.
+    """
+
+    index: int
+    objects: tuple[Object, ...]
+
+
+Displaced = dict[str, Taken]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +87,10 @@ class PodRecords:
             return None
 
     def names(self) -> list[str]:
-        return sorted(name for name in os.listdir(self._directory) if ":" in name and name.endswith(".json"))
+        try:
+            return sorted(name for name in os.listdir(self._directory) if RECORD.fullmatch(name))
+        except FileNotFoundError:
+            return []
 
     def all(self) -> list[Record]:
         """Every record that can be read."""
@@ -88,16 +105,21 @@ class PodRecords:
                 os.unlink(os.path.join(self._directory, path))
 
     def displaced(self) -> Displaced:
-        """By NIC, what was taken away from it to be put back: defaults of the main table, settings."""
+        """By NIC, what was taken away from it."""
         try:
-            raw = self._load(DISPLACED)
-            return {dev: tuple(map(from_json, objects)) for dev, objects in raw.items()}
+            raw = self._load(DISPLACED).items()
+            return {dev: Taken(each["index"], tuple(map(from_json, each["objects"]))) for dev, each in raw}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
     def write_displaced(self, displaced: Displaced) -> None:
-        if any(displaced.values()):
-            self._store(DISPLACED, {dev: [as_json(obj) for obj in displaced[dev]] for dev in displaced})
+        raw = {
+            dev: {"index": taken.index, "objects": [as_json(obj) for obj in taken.objects]}
+            for dev, taken in displaced.items()
+            if taken.objects
+        }
+        if raw:
+            self._store(DISPLACED, raw)
         else:
             self.delete(DISPLACED)
 
@@ -108,7 +130,7 @@ class PodRecords:
     def _store(self, name: str, value: Any) -> None:
         path = os.path.join(self._directory, name)
         try:
-            with open(path + ".tmp", "w", encoding="utf-8") as file:
+            with open(path + ".tmp", "w", encoding="utf-8", opener=_for_root_alone) as file:
                 json.dump(value, file, indent=1)
             os.rename(path + ".tmp", path)
         except OSError as error:
@@ -122,6 +144,11 @@ class Records:
     def __init__(self, state: str, host_id: str) -> None:
         self._state = state
         self._host = os.path.join(state, host_id)
+
+    def netns_owners(self, netns_id: str) -> set[str]:
+        """The containers whose records name that namespace. Reads every record of the node."""
+        pods = (PodRecords(os.path.join(self._host, name)) for name in self.containers())
+        return {record.container_id for pod in pods for record in pod.all() if record.netns_id == netns_id}
 
     def containers(self) -> list[str]:
         """The directories that hold records, one for each container."""
@@ -168,16 +195,28 @@ def _lock(directory: str, how: int) -> int:
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
+            _make_directories(directory)
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raced = isinstance(error, FileNotFoundError | FileExistsError) and not os.path.isfile(directory)
-            if raced and time.monotonic() < deadline:
-                continue  # another call has just removed it, while makedirs looked
+            if isinstance(error, FileNotFoundError) and time.monotonic() < deadline:
+                continue  # another call has just removed it
             raise IoFailure(f"the state directory {directory}: {error.strerror}") from error
         if _try_lock(fd, how, deadline, directory) and _is_still(directory, fd):
             return fd
         os.close(fd)
+
+
+def _for_root_alone(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _make_directories(directory: str) -> None:
+    """Every level for root alone: what DEL follows, nobody else may write."""
+    if os.path.isdir(directory):
+        return
+    _make_directories(os.path.dirname(directory))
+    with suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
 
 
 def _try_lock(fd: int, how: int, deadline: float, directory: str) -> bool:

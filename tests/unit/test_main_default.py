@@ -8,6 +8,7 @@ import pytest
 
 from underlay.main_default import loses, nic_order
 from underlay.objects import POD, Route
+from underlay.objects.route import Hop
 from underlay.plan import MainDefault
 
 AUTO, NEVER, ALWAYS = -1, 0, 1
@@ -58,7 +59,10 @@ def test_nics_are_ordered_eth0_then_by_number_then_by_name() -> None:
         pytest.param(
             {"eth0": AUTO, "net1": NEVER}, ["eth0", "net1"], (), [], id="0 keeps it beside the first"
         ),
-        pytest.param({"net1": ALWAYS}, ["net1"], (), ["net1"], id="1 gives way even alone"),
+        pytest.param({"net1": ALWAYS}, ["net1"], (), [], id="1 gives way to nobody where nobody is"),
+        pytest.param(
+            {"net1": ALWAYS, "net2": ALWAYS}, ["net1", "net2"], (), ["net2"], id="of two the first keeps it"
+        ),
         pytest.param(
             {"eth0": ALWAYS, "net1": AUTO}, ["eth0", "net1"], (), ["eth0"], id="1 leaves it to the next"
         ),
@@ -100,7 +104,9 @@ def test_who_gives_way_to_nics_that_take_over(
 
 
 def test_a_multipath_default_counts_for_each_of_its_links() -> None:
-    both = Route(POD, ip_network("0.0.0.0/0"), hops=(("eth0", "10.6.0.1"), ("net1", "10.7.0.1")), proto=3)
+    both = Route(
+        POD, ip_network("0.0.0.0/0"), hops=(Hop("eth0", "10.6.0.1"), Hop("net1", "10.7.0.1")), proto=3
+    )
 
     assert losers({"net1": AUTO}, [both]) == ["net1"]
     assert both.without("net1") == default("eth0")

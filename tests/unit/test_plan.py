@@ -71,7 +71,7 @@ def test_what_is_not_ours_is_never_taken_over() -> None:
 
     assert str(kernel) == str(foreign)
     assert refused.value.msg == f"{PRESENT[3]}: something else is there that is not ours"
-    assert "ip route del 10.6.0.9/32 dev vethold" in refused.value.details
+    assert "there is: host: ip route add 10.6.0.9/32 dev vethold" in refused.value.details
 
 
 def test_a_pair_of_the_same_name_with_other_macs_is_not_ours() -> None:

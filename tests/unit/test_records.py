@@ -13,15 +13,16 @@ import pytest
 from underlay import records as module
 from underlay.cni.errors import IoFailure, TryAgainLater
 from underlay.objects import HOST, POD, Neigh, Route, Rule, Sysctl, VethPair
+from underlay.objects.route import Hop
 from underlay.plan import MainDefault, Plan
-from underlay.records import Record, Records
+from underlay.records import Record, Records, Taken
 
 PLAN = Plan(
     present=(
         VethPair("vethabc", "02:00:00:00:00:01", "veth0", "02:00:00:00:00:02", 1500),
         Neigh(HOST, ip_address("fd00::9"), "02:00:00:00:00:02", "vethabc"),
         Route(POD, ip_network("10.96.0.0/12"), "veth0", via=ip_address("10.6.0.1"), onlink=True),
-        Route(POD, ip_network("0.0.0.0/0"), hops=(("eth0", "10.6.0.1"), ("net1", ""))),
+        Route(POD, ip_network("0.0.0.0/0"), hops=(Hop("eth0", "10.6.0.1"), Hop("net1"))),
         Rule(POD, 6, 100, 2000, src=ip_network("fd00::9/128")),
         Sysctl(POD, 4, "eth0", "rp_filter", 2),
     ),
@@ -58,10 +59,10 @@ def test_a_record_reads_back_as_it_was_written(records: Records) -> None:
 def test_what_was_displaced_reads_back_until_it_is_nothing(records: Records) -> None:
     default = Route(POD, ip_network("::/0"), "eth0", via=ip_address("fe80::1"), proto=9)
     with records.pod("c1") as pod:
-        pod.write_displaced({"eth0": (default,)})
-        assert pod.displaced() == {"eth0": (default,)}
+        pod.write_displaced({"eth0": Taken(2, (default,))})
+        assert pod.displaced() == {"eth0": Taken(2, (default,))}
         assert pod.all() == []  # it is no record
-        pod.write_displaced({"eth0": ()})
+        pod.write_displaced({"eth0": Taken(2, ())})
         assert pod.displaced() == {}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import Node, NodeKernel, first_of
 from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_default
+from underlay.log import Log
 from underlay.objects import Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
 from underlay.records import PodRecords, Record
@@ -23,6 +24,7 @@ class Scene:
     node: Node
     kernel: NodeKernel
     pod: PodRecords
+    log: Log
 
 
 def make(record: Record, scene: Scene) -> Applied:
@@ -32,7 +34,7 @@ def make(record: Record, scene: Scene) -> Applied:
         with scene.node.records.sharing():
             make_node_rules(record.plan.node_rules, scene.kernel)
             applied = apply(record.plan.present, scene.kernel)
-        first_of(settle_main_default(scene.pod, scene.kernel))
+        first_of(settle_main_default(scene.pod, scene.kernel, scene.log))
     except BaseException as error:
         for failure in take_back(applied, scene.kernel):
             error.add_note(f"and taking it back failed: {failure.msg}")
@@ -58,17 +60,28 @@ def undo(record: Record, scene: Scene) -> list[CniError]:
 
 
 def withdraw(record: Record, scene: Scene) -> list[CniError]:
-    """Takes off a NIC that is about to go. Its record stays where something could not be removed."""
+    """Takes off a NIC that is about to go. Its record stays where something could not be removed.
+
+    What that means for the pod's other NICs is put right as far as it goes: it never keeps one from going.
+    """
     failures = revert(record.plan, kept(scene.pod, record.name), scene.kernel)
-    return failures or _forget(record, scene, leaving=record.ifname)
+    if failures:
+        return failures
+    scene.pod.delete(record.name)
+    return _settled(record.plan, record.ifname, scene)
 
 
 def withdraw_traces(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
     """Takes off a NIC that has no record, or one that can't be read."""
     failures = revert(plan, kept(scene.pod, name), scene.kernel)
     scene.pod.delete(name)
-    failures += settle_main_default(scene.pod, scene.kernel, leaving=ifname)
-    return failures + drop_unused_rules(plan.node_rules, scene.kernel, scene.node.records)
+    return failures + _settled(plan, ifname, scene)
+
+
+def _settled(plan: Plan, ifname: str, scene: Scene) -> list[CniError]:
+    for failure in settle_main_default(scene.pod, scene.kernel, scene.log, leaving=ifname):
+        scene.log.event("main-default", "warning", message=failure.msg)
+    return drop_unused_rules(plan.node_rules, scene.kernel, scene.node.records)
 
 
 def kept(pod: PodRecords, name: str) -> frozenset[Object]:
@@ -76,7 +89,7 @@ def kept(pod: PodRecords, name: str) -> frozenset[Object]:
     return frozenset(obj for other in pod.all() if other.name != name for obj in other.plan.present)
 
 
-def _forget(record: Record, scene: Scene, leaving: str = "") -> list[CniError]:
+def _forget(record: Record, scene: Scene) -> list[CniError]:
     scene.pod.delete(record.name)
-    failures = settle_main_default(scene.pod, scene.kernel, leaving)
+    failures = settle_main_default(scene.pod, scene.kernel, scene.log)
     return failures + drop_unused_rules(record.plan.node_rules, scene.kernel, scene.node.records)

@@ -11,35 +11,55 @@ from dataclasses import replace
 
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import NodeKernel
+from underlay.log import Log
 from underlay.main_default import loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
 from underlay.plan import MainDefault
-from underlay.records import PodRecords, Record, Records
+from underlay.records import PodRecords, Record, Records, Taken
 
 
-def settle_main_default(pod: PodRecords, kernel: NodeKernel, leaving: str = "") -> list[CniError]:
-    """Gives main's default route of each family to the NIC that should hold it; returns the failures.
+def settle_main_default(pod: PodRecords, kernel: NodeKernel, log: Log, leaving: str = "") -> list[CniError]:
+    """Gives main's default route of each family to the NIC that should hold it.
+
+    Returns the failures of taking it from the others. What can't be given back now, because the NIC
+    is down say, is in the log, and is tried again the next time.
 
     The NIC `leaving` is still there, with its default, and will not be for long: it doesn't count,
     and gets nothing back. A NIC that no attachment speaks for any more gets back all that it had.
     """
-    if not kernel.has(POD):
-        pod.write_displaced({})
-        return []
     claims = _claims(pod.all())
-    stays = {dev for dev in pod.displaced() if dev != leaving and kernel.link(POD, dev)}
-    pod.write_displaced({dev: objects for dev, objects in pod.displaced().items() if dev in stays})
+    _forget_those_that_went(pod, kernel, leaving, is_last=not claims)
+    if not kernel.has(POD):
+        return []
     failures: list[CniError] = []
     for version in (4, 6):
-        displaced = {dev: _of(version, objects) for dev, objects in pod.displaced().items()}
+        displaced = {dev: _of(version, taken.objects) for dev, taken in pod.displaced().items()}
         main = [route for route in kernel.main_defaults() if route.dst.version == version]
         holders = {dev for route in main for dev in route.devs} - {leaving}
         holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
         for dev in sorted({*claims, *displaced}):
             claim = claims.get(dev)
             is_loser = claim is not None and loses(claim, list(claims.values()), holders)
-            failures += (_take if is_loser else _give_back)(dev, version, pod, kernel)
+            if is_loser:
+                failures += _take(dev, version, pod, kernel)
+            else:
+                for failure in _give_back(dev, version, pod, kernel):
+                    log.event("main-default", "warning", message=failure.msg)
     return failures
+
+
+def _forget_those_that_went(pod: PodRecords, kernel: NodeKernel, leaving: str, *, is_last: bool) -> None:
+    """What was taken from a NIC is worth nothing after it, nor to a later one of the same name."""
+    if not kernel.has(POD):
+        kept = {} if is_last else {dev: taken for dev, taken in pod.displaced().items() if dev != leaving}
+    else:
+        links = {dev: kernel.link(POD, dev) for dev in pod.displaced() if dev != leaving}
+        kept = {
+            dev: taken
+            for dev, taken in pod.displaced().items()
+            if (link := links.get(dev)) and link.index == taken.index
+        }
+    pod.write_displaced(kept)
 
 
 def _claims(records: Iterable[Record]) -> dict[str, MainDefault]:
@@ -61,11 +81,12 @@ def _take(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[C
     """Takes a NIC's defaults of one family out of main; they are written down before they are gone."""
     taken = [r for r in kernel.main_defaults() if r.dst.version == version and dev in r.devs]
     settings = _router_defaults(dev, kernel) if version == 6 else []
-    if not taken and not settings:
+    link = kernel.link(POD, dev)
+    if link is None or not (taken or settings):
         return []
     displaced = pod.displaced()
-    hops = [hop for route in taken for hop in route.hops_by(dev)]
-    pod.write_displaced(displaced | {dev: (*displaced.get(dev, ()), *hops, *settings)})
+    before = displaced[dev].objects if dev in displaced else ()
+    pod.write_displaced(displaced | {dev: Taken(link.index, (*before, *taken, *settings))})
     failures: list[CniError] = []
     for route in taken:
         rest = route.without(dev)
@@ -82,20 +103,30 @@ def _router_defaults(dev: str, kernel: NodeKernel) -> list[Sysctl]:
 
 
 def _give_back(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
-    """Puts a NIC's defaults of one family back into main, and then forgets them."""
+    """Puts a NIC's defaults of one family back into main. What can't be is kept for the next time."""
     displaced = pod.displaced()
-    back = _of(version, displaced.get(dev, ()))
-    if not back:
+    if dev not in displaced:
         return []
-    failures = kernel.restore(obj for obj in back if isinstance(obj, Route))
-    for obj in back:
-        if isinstance(obj, Sysctl):
-            failures += _replace(replace(obj, value=0), obj, kernel)
-    rest = tuple(obj for obj in displaced[dev] if obj not in back)
-    pod.write_displaced(
-        {**displaced, dev: rest} if rest else {d: o for d, o in displaced.items() if d != dev}
-    )
+    failures: list[CniError] = []
+    done = []
+    for obj in _of(version, displaced[dev].objects):
+        failed = _put_back(obj, dev, kernel)
+        failures += failed
+        done += [] if failed else [obj]
+    rest = tuple(obj for obj in displaced[dev].objects if obj not in done)
+    pod.write_displaced(displaced | {dev: replace(displaced[dev], objects=rest)})
     return failures
+
+
+def _put_back(obj: Object, dev: str, kernel: NodeKernel) -> list[CniError]:
+    if isinstance(obj, Sysctl):
+        return _replace(replace(obj, value=0), obj, kernel)
+    if not isinstance(obj, Route):
+        return []
+    rest = obj.without(dev)
+    if rest and rest in kernel.main_defaults():
+        return _replace(rest, obj, kernel)  # the multipath route, whole again
+    return kernel.restore(obj.hops_by(dev))
 
 
 def _replace(old: Object, new: Object, kernel: NodeKernel) -> list[CniError]:

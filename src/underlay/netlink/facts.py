@@ -96,9 +96,11 @@ def _global_addresses(kernel: Netlink, ns: Ns, index: int = 0, but: int = 0) -> 
     found = []
     for body in kernel.dump(ns, Message(RTM_GETADDR, DUMP, ADDRESS.pack(0, 0, 0, 0, index))):
         _, length, flags, scope, on = ADDRESS.unpack_from(body)
+        if scope != SCOPE_UNIVERSE or on == but or index not in (0, on):
+            continue  # before its attributes are read: every link of the node has a link-local address
         attrs = attributes(body, ADDRESS.size)
         flags = u32(attrs[IFA_FLAGS]) if IFA_FLAGS in attrs else flags
-        if scope == SCOPE_UNIVERSE and on != but and index in (0, on) and not flags & IFA_F_DADFAILED:
+        if not flags & IFA_F_DADFAILED:
             own = attrs.get(IFA_LOCAL) or attrs[IFA_ADDRESS]
             found.append(_interface(own, length))
     return tuple(found)

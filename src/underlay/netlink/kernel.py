@@ -7,7 +7,7 @@ object itself; what it knows is how requests travel: which can share a datagram,
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from underlay.cni.errors import CniError, KernelError
 from underlay.netlink.socket import NetlinkSocket, Refused, Reply
@@ -17,7 +17,8 @@ from underlay.objects.link import Link, decode_link, link_by_index, link_by_name
 from underlay.objects.wire import ECHO, EXCL, Message
 from underlay.plan import Added, Found, Outcome
 
-GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL}
+# What these say of is not there; EAFNOSUPPORT: nothing of IPv6 is, on a kernel without it.
+GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 PROC = "/proc/sys/net/"
 Encode = Callable[[View], Request | None]
 
@@ -32,6 +33,7 @@ class Netlink:
         self._names: dict[tuple[Ns, int], str] = {}
         self._links: dict[tuple[Ns, str], Link | None] = {}
         self._dumps: dict[tuple[Ns, Message], list[bytes]] = {}
+        self._grouped: dict[tuple[Ns, Message], dict[Hashable, list[bytes]]] = {}
 
     def close(self) -> None:
         for opened in self._sockets.values():
@@ -178,6 +180,16 @@ class Netlink:
             self._dumps[ns, request] = answer
         return self._dumps[ns, request]
 
+    def grouped(
+        self, ns: Ns, request: Message, place: Callable[[bytes], Hashable]
+    ) -> dict[Hashable, list[bytes]]:
+        if (ns, request) not in self._grouped:
+            groups: dict[Hashable, list[bytes]] = {}
+            for body in self.dump(ns, request):
+                groups.setdefault(place(body), []).append(body)
+            self._grouped[ns, request] = groups
+        return self._grouped[ns, request]
+
     def lists_anything(self, ns: Ns, request: Message) -> bool:
         """Whether a dump has an entry. Only its first piece is read, on a socket of its own."""
         asked = NetlinkSocket(self._netns[ns])
@@ -224,6 +236,7 @@ class Netlink:
         """What was read before a change says nothing about the time after it."""
         self._links.clear()
         self._dumps.clear()
+        self._grouped.clear()
 
 
 def _real_failures(obj: Object, reply: Reply) -> list[CniError]:

@@ -53,6 +53,8 @@ class Neigh:
         return self._made(view, CREATE | EXCL)
 
     def replace(self, view: View) -> list[tuple[Ns, Request]]:
+        if not self.permanent:  # the kernel learnt it, and will again
+            return [(self.ns, Message(RTM_DELNEIGH, 0, self._header(view.index(self.ns, self.dev))))]
         return [(self.ns, self._made(view, CREATE | REPLACE))]
 
     def _made(self, view: View, flags: int) -> Message:
@@ -75,15 +77,21 @@ class Neigh:
         link = view.link(self.ns, self.dev)
         if link is None:
             return None
-        wanted = HEADER.pack(family_of(self.ip.version), 0, 0, 0, 0) + number(NDA_IFINDEX, link.index)
-        for body in view.dump(self.ns, Message(RTM_GETNEIGH, DUMP, wanted)):
+        family = family_of(self.ip.version)
+        listed = HEADER.pack(family, 0, 0, 0, 0) + number(NDA_IFINDEX, link.index)
+        by_place = view.grouped(self.ns, Message(RTM_GETNEIGH, DUMP, listed), _place)
+        for body in by_place.get((family, link.index, self.ip.packed), ()):
             attrs = attributes(body, HEADER.size)
-            _, index, state, _, _ = HEADER.unpack_from(body)
-            if index == link.index and attrs.get(NDA_DST) == self.ip.packed:
-                proto = attrs.get(NDA_PROTOCOL, b"\0")[0]
-                mac = mac_text(attrs.get(NDA_LLADDR, b""))
-                return Neigh(self.ns, self.ip, mac, self.dev, proto, bool(state & NUD_PERMANENT))
+            state = HEADER.unpack_from(body)[2]
+            proto = attrs.get(NDA_PROTOCOL, b"\0")[0]
+            mac = mac_text(attrs.get(NDA_LLADDR, b""))
+            return Neigh(self.ns, self.ip, mac, self.dev, proto, bool(state & NUD_PERMANENT))
         return None
 
     def yields_to(self, new: Neigh) -> bool:
         return self.proto == OURS or not self.permanent  # what the kernel learnt is nobody's
+
+
+def _place(body: bytes) -> tuple[int, int, bytes | None]:
+    family, index, _, _, _ = HEADER.unpack_from(body)
+    return family, index, attributes(body, HEADER.size).get(NDA_DST)

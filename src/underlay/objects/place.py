@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -49,6 +50,11 @@ class View(Protocol):
 
     def dump(self, ns: Ns, request: Message) -> list[bytes]:
         """What the kernel lists for `request`, a body each; [] where the namespace is gone."""
+
+    def grouped(
+        self, ns: Ns, request: Message, place: Callable[[bytes], Hashable]
+    ) -> dict[Hashable, list[bytes]]:
+        """The same by place, so that looking for each of a thousand objects reads the list once."""
 
     def sysctl(self, ns: Ns, path: str) -> str | None:
         """The value of a file below /proc/sys/net, None where there is none."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from underlay.objects.place import MAIN, OURS, Ns, Request, View, ip_command, on
 from underlay.objects.wire import (
+    AF_INET,
     CREATE,
     DUMP,
     EXCL,
@@ -24,26 +25,38 @@ from underlay.objects.wire import (
     attribute,
     attributes,
     family_of,
+    i32,
     number,
     u32,
 )
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
-HOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, index
+RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, weight − 1, index
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 1, 4, 5, 6, 7, 8
-RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 9, 15, 18
+RTA_MULTIPATH, RTA_CACHEINFO, RTA_TABLE, RTA_VIA, RTA_EXPIRES = 9, 12, 15, 18, 23
 RTAX_MTU, RTAX_ADVMSS = 2, 8
 RTN_UNICAST = 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255
 ONLINK, CLONED = 4, 0x200
+TICKS = 100  # USER_HZ
 IPV6_METRIC = 1024  # what the kernel takes for an IPv6 route without a metric
+
+
+class Hop(NamedTuple):
+    """One way of a multipath route; `flags` of rtnexthop that are ours to keep, such as onlink."""
+
+    dev: str
+    via: str = ""
+    flags: int = 0
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`dst` by `dev`, through `via` where there is one. `hops` (dev, via) instead, for IPv4 multipath.
+    """`dst` by `dev`, through `via` where there is one; for IPv4 multipath by several `hops` instead.
 
-    `metric` 0 is the kernel's default; `mtu` and `advmss` are in bytes, 0 for none.
+    `metric` 0 is the kernel's default; `mtu` and `advmss` are in bytes, 0 for none. `expires` is in
+    seconds, 0 for never; it passes, so it is no part of what a route is.
     """
 
     ns: Ns
@@ -57,12 +70,13 @@ class Route:
     onlink: bool = False
     mtu: int = 0
     advmss: int = 0
-    hops: tuple[tuple[str, str], ...] = ()
+    hops: tuple[Hop, ...] = ()
+    expires: int = field(default=0, compare=False)
     PARSE: ClassVar = {
         "dst": ip_network,
         "via": ip_address,
         "src": ip_address,
-        "hops": lambda hops: tuple((dev, via) for dev, via in hops),
+        "hops": lambda hops: tuple(Hop(*hop) for hop in hops),
     }
 
     def __post_init__(self) -> None:
@@ -89,8 +103,8 @@ class Route:
         return "default" if self.is_default else str(self.dst)
 
     def _way_text(self) -> Iterator[str]:
-        for dev, via in self.hops:
-            yield f"nexthop via {via} dev {dev}" if via else f"nexthop dev {dev}"
+        for hop in self.hops:
+            yield f"nexthop{f' via {hop.via}' if hop.via else ''} dev {hop.dev} weight {hop.weight}"
         if self.via:
             family = "inet6 " if self.via.version != self.dst.version else ""
             yield f"via {family}{self.via}"
@@ -104,24 +118,24 @@ class Route:
     @property
     def devs(self) -> tuple[str, ...]:
         """The links that the route leads through."""
-        return tuple(dev for dev, _ in self.hops) or (self.dev,)
+        return tuple(hop.dev for hop in self.hops) or (self.dev,)
 
     def hops_by(self, dev: str) -> tuple[Route, ...]:
         """What this route is worth for one link alone: a plain route for each of its hops there."""
         if not self.hops:
             return (self,) if self.dev == dev else ()
-        vias = [ip_address(via) if via else None for name, via in self.hops if name == dev]
-        return tuple(replace(self, hops=(), dev=dev, via=via) for via in vias)
+        return tuple(self._alone(hop) for hop in self.hops if hop.dev == dev)
 
     def without(self, dev: str) -> Route | None:
         """The route without its hops through `dev`; None when nothing is left."""
-        hops = tuple(hop for hop in self.hops if hop[0] != dev)
-        if not hops:
-            return None
+        hops = tuple(hop for hop in self.hops if hop.dev != dev)
         if len(hops) > 1:
             return replace(self, hops=hops)
-        name, via = hops[0]
-        return replace(self, hops=(), dev=name, via=ip_address(via) if via else None)
+        return self._alone(hops[0]) if hops else None
+
+    def _alone(self, hop: Hop) -> Route:
+        via = ip_address(hop.via) if hop.via else None
+        return replace(self, hops=(), dev=hop.dev, via=via, onlink=bool(hop.flags & ONLINK))
 
     def add(self, view: View) -> Request:
         return Message(RTM_NEWROUTE, CREATE | EXCL, self._body(view, self._scope()))
@@ -158,11 +172,13 @@ class Route:
         if self.dev:
             parts += [number(RTA_OIF, view.index(self.ns, self.dev)), self._gateway(self.via)]
         if self.hops:
-            parts.append(attribute(RTA_MULTIPATH, b"".join(self._hop(view, *hop) for hop in self.hops)))
+            parts.append(attribute(RTA_MULTIPATH, b"".join(self._hop(view, hop) for hop in self.hops)))
         if self.src:
             parts.append(attribute(RTA_PREFSRC, self.src.packed))
         if self.metric:
             parts.append(number(RTA_PRIORITY, self.metric))
+        if self.expires:
+            parts.append(number(RTA_EXPIRES, self.expires))
         metrics = [number(place, n) for place, n in ((RTAX_MTU, self.mtu), (RTAX_ADVMSS, self.advmss)) if n]
         if metrics:
             parts.append(attribute(RTA_METRICS, b"".join(metrics)))
@@ -175,37 +191,30 @@ class Route:
             return attribute(RTA_GATEWAY, via.packed)
         return attribute(RTA_VIA, struct.pack("=H", family_of(via.version)) + via.packed)
 
-    def _hop(self, view: View, dev: str, via: str) -> bytes:
-        gateway = self._gateway(ip_address(via) if via else None)
-        return HOP.pack(HOP.size + len(gateway), 0, 0, view.index(self.ns, dev)) + gateway
+    def _hop(self, view: View, hop: Hop) -> bytes:
+        gateway = self._gateway(ip_address(hop.via) if hop.via else None)
+        index = view.index(self.ns, hop.dev)
+        return RTNEXTHOP.pack(RTNEXTHOP.size + len(gateway), hop.flags, hop.weight - 1, index) + gateway
 
     def found(self, view: View) -> Route | None:
         """This very route, else another one that stands where it would."""
-        same_place = [
-            route
-            for route in routes(view, self.ns, self.dst.version, self.table, only=self.dst)
-            if route.metric == self.metric
-        ]
+        request = routes_request(self.dst.version, self.table)
+        by_dst = view.grouped(self.ns, request, _dst)
+        bodies = by_dst.get((self.dst.prefixlen, self.dst.network_address.packed), ())
+        here = [route for body in bodies if (route := _decode(view, self.ns, body))]
+        same_place = [route for route in here if route.metric == self.metric and route.table == self.table]
         return self if self in same_place else next(iter(same_place), None)
 
     def yields_to(self, new: Route) -> bool:
         return self.proto == OURS
 
 
-def routes(
-    view: View, ns: Ns, version: int, table: int = 0, proto: int = 0, only: Network | None = None
-) -> list[Route]:
-    """The unicast routes of a namespace: of one table, one protocol (0: all), to one destination."""
-    found: list[Route] = []
-    for body in view.dump(ns, routes_request(version, table, proto)):
-        _, dst_len, _, tos, _, _, _, kind, flags = HEADER.unpack_from(body)
-        if kind != RTN_UNICAST or tos or flags & CLONED or (only and dst_len != only.prefixlen):
-            continue
-        attrs = attributes(body, HEADER.size)
-        dst = attrs.get(RTA_DST, bytes(4 if version == 4 else 16))
-        if only is None or dst == only.network_address.packed:
-            found.append(_decode(view, ns, body, attrs, ip_network((dst, dst_len))))
-    return found
+def routes(view: View, ns: Ns, version: int, table: int = 0, proto: int = 0) -> list[Route]:
+    """The unicast routes of a namespace: of one table, of one protocol (0: all)."""
+    bodies = view.dump(ns, routes_request(version, table, proto))
+    found = (_decode(view, ns, body) for body in bodies)
+    # A kernel without IPv6 answers a request for it with everything that it has.
+    return [route for route in found if route and route.dst.version == version]
 
 
 def routes_request(version: int, table: int = 0, proto: int = 0) -> Message:
@@ -213,13 +222,24 @@ def routes_request(version: int, table: int = 0, proto: int = 0) -> Message:
     return Message(RTM_GETROUTE, DUMP, header + (number(RTA_TABLE, table) if table else b""))
 
 
-def _decode(view: View, ns: Ns, body: bytes, attrs: dict[int, bytes], dst: Network) -> Route:
-    _, _, _, _, table, proto, _, _, flags = HEADER.unpack_from(body)
+def _dst(body: bytes) -> tuple[int, bytes]:
+    """The place of a route in its table, by which a dump is grouped."""
+    family, dst_len = body[0], body[1]
+    zero = bytes(4 if family == AF_INET else 16)
+    return dst_len, attributes(body, HEADER.size).get(RTA_DST, zero)
+
+
+def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
+    """A unicast route; None for what is none, and for a cached copy."""
+    _, _, _, tos, table, proto, _, kind, flags = HEADER.unpack_from(body)
+    if kind != RTN_UNICAST or tos or flags & CLONED:
+        return None
+    attrs = attributes(body, HEADER.size)
     metrics = attributes(attrs.get(RTA_METRICS, b""))
-    hops = tuple(_decode_hops(view, ns, attrs[RTA_MULTIPATH])) if RTA_MULTIPATH in attrs else ()
+    dst_len, dst = _dst(body)
     return Route(
         ns,
-        dst,
+        ip_network((dst, dst_len)),
         dev=view.dev(ns, u32(attrs[RTA_OIF])) if RTA_OIF in attrs else "",
         via=_decode_gateway(attrs),
         table=u32(attrs[RTA_TABLE]) if RTA_TABLE in attrs else table,
@@ -229,8 +249,15 @@ def _decode(view: View, ns: Ns, body: bytes, attrs: dict[int, bytes], dst: Netwo
         onlink=bool(flags & ONLINK),
         mtu=u32(metrics[RTAX_MTU]) if RTAX_MTU in metrics else 0,
         advmss=u32(metrics[RTAX_ADVMSS]) if RTAX_ADVMSS in metrics else 0,
-        hops=hops,
+        hops=tuple(_decode_hops(view, ns, attrs[RTA_MULTIPATH])) if RTA_MULTIPATH in attrs else (),
+        expires=_seconds_left(attrs),
     )
+
+
+def _seconds_left(attrs: dict[int, bytes]) -> int:
+    """How long a route from a router advertisement has to live; the kernel says it in hundredths."""
+    ticks = i32(attrs[RTA_CACHEINFO][8:]) if RTA_CACHEINFO in attrs else 0
+    return max(ticks // TICKS, 1) if ticks > 0 else 0
 
 
 def _decode_gateway(attrs: dict[int, bytes]) -> IP | None:
@@ -239,10 +266,10 @@ def _decode_gateway(attrs: dict[int, bytes]) -> IP | None:
     return address(attrs[RTA_VIA][2:]) if RTA_VIA in attrs else None
 
 
-def _decode_hops(view: View, ns: Ns, data: bytes) -> Iterator[tuple[str, str]]:
+def _decode_hops(view: View, ns: Ns, data: bytes) -> Iterator[Hop]:
     start = 0
-    while start + HOP.size <= len(data):
-        size, _, _, index = HOP.unpack_from(data, start)
-        via = _decode_gateway(attributes(data[start : start + size], HOP.size))
-        yield view.dev(ns, index), str(via) if via else ""
-        start += (size + 3) & ~3
+    while start + RTNEXTHOP.size <= len(data):
+        size, flags, weight, index = RTNEXTHOP.unpack_from(data, start)
+        via = _decode_gateway(attributes(data[start : start + size], RTNEXTHOP.size))
+        yield Hop(view.dev(ns, index), str(via) if via else "", flags & ONLINK, weight + 1)
+        start += max((size + 3) & ~3, RTNEXTHOP.size)

@@ -28,6 +28,7 @@ HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, re
 FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 2, 6, 15, 21
 FRA_SUPPRESS_PREFIXLEN = 14
 FR_ACT_TO_TBL = 1
+INVERT = 2  # `not from`
 PLAIN = {FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL, FRA_SUPPRESS_PREFIXLEN}
 
 
@@ -79,9 +80,11 @@ def rules(view: View, ns: Ns, version: int) -> list[Rule]:
 
 
 def _decode(ns: Ns, version: int, body: bytes) -> Rule | None:
-    _, dst_len, src_len, tos, table, _, _, action, _ = HEADER.unpack_from(body)
+    family, dst_len, src_len, tos, table, _, _, action, flags = HEADER.unpack_from(body)
     attrs = attributes(body, HEADER.size)
-    if dst_len or tos or action != FR_ACT_TO_TBL or not attrs.keys() <= PLAIN:
+    if family != family_of(version) or dst_len or tos or action != FR_ACT_TO_TBL:
+        return None
+    if flags & INVERT or not attrs.keys() <= PLAIN:
         return None
     if attrs.get(FRA_SUPPRESS_PREFIXLEN, b"\xff" * 4) != b"\xff" * 4:
         return None

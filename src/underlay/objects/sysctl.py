@@ -43,6 +43,11 @@ class Sysctl:
         return on(self.ns, f"sysctl -w net{'/' if '.' in self.dev else '.'}{path}={self.value}")
 
     @property
+    def place(self) -> tuple[Ns, int, str, str]:
+        """What can have one value only."""
+        return self.ns, self.version, self.dev, self.key
+
+    @property
     def path(self) -> str:
         """Below /proc/sys/net."""
         return f"ipv{self.version}/conf/{self.dev}/{self.key}"

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from underlay.cni.keys import Alias, Aliases, Keys
 from underlay.facts import Facts
-from underlay.objects import POD, Ns, Sysctl
+from underlay.objects import POD, LinkUp, Ns, Object
 from underlay.objects.link import Link
 from underlay.objects.sysctl import setting
 from underlay.plugins.hijack import ALIASES as HIJACK_ALIASES
 from underlay.plugins.hijack import Hijack, parse_hijacks
 from underlay.plugins.way import HOST_TABLE
 
+SYSTEM_TABLES = range(253, 256)
 LOOSE = 2  # rp_filter: a packet is welcome if any way leads back to its source
 ALIASES: Aliases = {"migrate_route": (Alias("move_routes", {0: 1, 1: -1, 2: 0}),), **HIJACK_ALIASES}
 LATER = (
@@ -50,12 +51,21 @@ def parse_chained(keys: Keys) -> Chained | None:
         migrate_route=keys.choice("migrate_route", (-1, 0, 1), -1),
         rp_filter=rp_filter.choice("value", (0, 1, 2), LOOSE),
         rp_filter_on_host=rp_filter.flag("set_host", True),
-        host_rule_table=keys.integer("host_rule_table", HOST_TABLE, 1, 2**32 - 1),
+        host_rule_table=_host_rule_table(keys),
     )
 
 
-def nic_settings(config: Chained, link: Link, versions: tuple[int, ...]) -> Iterator[Sysctl]:
+def _host_rule_table(keys: Keys) -> int:
+    table = keys.integer("host_rule_table", HOST_TABLE, 1, 2**32 - 1)
+    if value := keys.value("host_rule_table") if table in SYSTEM_TABLES else None:
+        raise value.wrong("is a table of the system (default, main, local); give another, such as 500")
+    return table
+
+
+def nic_settings(config: Chained, link: Link, versions: tuple[int, ...]) -> Iterator[Object]:
     """What every NIC of the pod needs to answer for itself."""
+    if not link.up:
+        yield LinkUp(POD, link.name)  # a route through a link that is down is refused
     yield setting(POD, link, 4, "rp_filter", config.rp_filter)
     if 6 in versions:
         yield setting(POD, link, 6, "disable_ipv6", 0)

@@ -12,7 +12,7 @@ from underlay.plugins.nic import EVERYTHING, Nic, subnets
 
 SERVICE, OVERLAY, ADDITIONAL = "service_hijack_subnet", "overlay_hijack_subnet", "additional_hijack_subnet"
 ALIASES = {SERVICE: ("service_cidr",), OVERLAY: ("cluster_cidr",), ADDITIONAL: ("additional_cidr",)}
-REASON = "the pod reaches it through its node; [] if there is none"
+REASON = "the pod reaches these subnets through its node"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,23 @@ def _next_hops(
     return {**learnt, **announced, **listed}
 
 
-def own_routes(nic: Nic) -> Iterator[Route]:
-    """What the NIC reaches by itself, in its own table: subnets, the routes it was given, its default."""
-    for subnet in subnets(nic):
-        yield Route(POD, subnet, nic.dev, table=nic.table)
+def own_routes(nic: Nic, but: Iterable[IP] = ()) -> Iterator[Route]:
+    """What the NIC reaches by itself, in its own table: subnets, the routes it was given, its default.
+
+    One route to each destination, and none to the addresses `but`, which lie elsewhere.
+    """
+    done: set[tuple[Network, int]] = {(single(ip), 0) for ip in but}
+    for route in (*_on_link(nic), *_given(nic), *_defaults(nic)):
+        if (route.dst, 0) not in done and (route.dst, route.metric) not in done:
+            done.add((route.dst, route.metric))
+            yield route
+
+
+def _on_link(nic: Nic) -> Iterator[Route]:
+    return (Route(POD, subnet, nic.dev, table=nic.table) for subnet in subnets(nic))
+
+
+def _given(nic: Nic) -> Iterator[Route]:
     for given in nic.routes:
         if given.dst.version in nic.versions and given.dst not in subnets(nic):
             yield Route(
@@ -115,13 +128,16 @@ def own_routes(nic: Nic) -> Iterator[Route]:
                 via=given.gw,
                 table=nic.table,
                 metric=given.priority or 0,
-                onlink=_is_off_link(nic, given.gw),
+                onlink=is_off_link(nic, given.gw),
                 mtu=given.mtu,
                 advmss=given.advmss,
             )
+
+
+def _defaults(nic: Nic) -> Iterator[Route]:
     for version, via in nic.next_hops.items():
         if version in nic.versions:
-            onlink = _is_off_link(nic, via)
+            onlink = is_off_link(nic, via)
             yield Route(POD, EVERYTHING[version], nic.dev, via=via, table=nic.table, onlink=onlink)
 
 
@@ -131,7 +147,7 @@ def subnets(nic: Nic) -> tuple[Network, ...]:
     return tuple(dict.fromkeys([*on, LINK_LOCAL] if 6 in nic.versions else on))
 
 
-def _is_off_link(nic: Nic, via: IP | None) -> bool:
+def is_off_link(nic: Nic, via: IP | None) -> bool:
     """Whether a gateway must be taken on trust. IPv6 refuses that where another NIC is on its subnet."""
     return via is not None and not any(via in subnet for subnet in subnets(nic))
 

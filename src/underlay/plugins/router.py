@@ -22,7 +22,7 @@ from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Plugin
 from underlay.facts import Facts, Interface, OtherNic, Remains
-from underlay.objects import HOST, IP, MAIN, OURS, POD, Neigh, Object, Route, Sysctl
+from underlay.objects import HOST, IP, MAIN, OURS, POD, Neigh, Object, Route
 from underlay.objects.link import Link
 from underlay.objects.sysctl import setting
 from underlay.plan import MainDefault, Plan
@@ -142,7 +142,7 @@ def _other_nic(config: Config, pod: Attachment, facts: Facts) -> OtherNic:
     return facts.other
 
 
-def _settings(config: Config, nic: Nic, facts: Facts) -> Iterator[Sysctl]:
+def _settings(config: Config, nic: Nic, facts: Facts) -> Iterator[Object]:
     """Of the NIC, and rp_filter of the overlay's both ends: what comes there may be answered elsewhere."""
     yield from nic_settings(config.chained, facts.nic, nic.versions)
     if facts.other is None:
@@ -162,7 +162,7 @@ def _routes(
     yield from to_node(overlay.way, node, subnets, MAIN, served=in_main - ours)
     yield from overlay.routes
     yield from to_node(overlay.way, node, subnets, overlay.table, served=[r.dst for r in overlay.routes])
-    yield from own_routes(nic)
+    yield from own_routes(nic, but=node)
     yield from to_node(overlay.way, node, subnets, nic.table)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
+from underlay.cni.errors import InvalidConfig, InvalidEnvironment
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Plugin
 from underlay.facts import Facts, Remains
@@ -39,6 +40,7 @@ from underlay.plugins.way import (
 )
 
 POD_END = "veth0"
+IPV6_MTU = 1280  # bytes, RFC 8200 section 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,12 @@ def parse(keys: Keys) -> Config | None:
 
 
 def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
+    _refuse_name(pod.ifname)
     nic = nic_of(pod, facts)
     if not nic.addresses:
         return Plan((), notes=(f"{nic.dev} has no address: there is nothing to route",))
+    if 6 in nic.versions and 0 < config.veth_mtu < IPV6_MTU:
+        raise InvalidConfig(f"veth_mtu: {config.veth_mtu} is too small for IPv6; give {IPV6_MTU} or more")
     made = _pair_of(facts.siblings)
     pair = made or veth_pair(pod.container_id, config.veth_mtu or facts.nic.mtu)
     node = node_addresses(nic, facts)
@@ -81,6 +86,13 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *outranked(chained, {POD: pair.pod_dev, HOST: pair.host_dev}, facts),
         ),
     )
+
+
+def _refuse_name(ifname: str) -> None:
+    if ifname == POD_END:
+        raise InvalidEnvironment(
+            f'CNI_IFNAME: "{POD_END}" is the name of the pod\'s end of the pair', "give the NIC another name"
+        )
 
 
 def _way(pair: VethPair, nic: Nic, node: tuple[IP, ...], siblings: tuple[Plan, ...]) -> Way:
@@ -119,7 +131,7 @@ def _routes(config: Chained, nic: Nic, way: Way, node: tuple[IP, ...]) -> Iterat
     gateways = [ip for ip in way.next_hops.values() if ip]
     yield from node_is_at(way, dict.fromkeys([*node, *gateways]))
     yield from to_node(way, node, subnets, MAIN)
-    yield from own_routes(nic)
+    yield from own_routes(nic, but=node)
     yield from to_node(way, node, subnets, nic.table)
 
 
@@ -158,7 +170,12 @@ def traces(config: Config | None, pod: Attachment, remains: Remains) -> Plan:
     pair = veth_pair(pod.container_id, 0)
     # While another NIC still answers for itself, it needs the pair, and only the way to this one goes.
     is_last = all(rule in rules for rule in remains.ours if isinstance(rule, Rule))
-    ways = tuple(Route(HOST, rule.src, pair.host_dev, table=table) for rule in rules if rule.src)
+    ways: list[Object] = []
+    for source in (rule.src for rule in rules if rule.src):
+        ways += [
+            Neigh(HOST, source.network_address, pair.pod_mac, pair.host_dev),
+            Route(HOST, source, pair.host_dev, table=table),
+        ]
     return Plan(
         present=(*((pair,) if is_last else ways), *routes, *rules),
         node_rules=tuple(node_rule(version, table) for version in (4, 6)),

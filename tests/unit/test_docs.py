@@ -1,0 +1,320 @@
+"""The documents say what the code does: keys, defaults, numbers and errors are compared, examples read."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+
+from tests.repo.tree import ROOT
+from tests.unit.test_veth import IPV4, NIC, SUBNETS, planned
+from underlay.cni import errors
+from underlay.cni.call import SUPPORTED
+from underlay.cni.document import shown
+from underlay.cni.errors import CniError
+from underlay.cni.keys import NO_ALIASES, Alias, Aliases, Keys, log_options
+from underlay.cni.value import Network, Value
+from underlay.log import LEVELS, LogOptions
+from underlay.oneshot import LOGS, STATE
+from underlay.plugins import PLUGINS
+
+D = TypeVar("D")
+T = TypeVar("T")
+
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS]
+EXAMPLES = sorted((ROOT / "docs/examples").glob("*.conflist"))
+REFERENCE = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+JOURNEYS = (ROOT / "docs/how-a-packet-travels.md").read_text(encoding="utf-8")
+NOTHING = "\N{EN DASH}"
+
+
+class Row(NamedTuple):
+    """What the reference says of a key, and what the code does with it."""
+
+    aliases: str
+    default: str
+    allowed: str
+
+
+class Recorder(Keys):
+    """An empty configuration that notes how it is asked, in the words of the reference."""
+
+    def __init__(
+        self, aliases: Aliases = NO_ALIASES, where: str = "", rows: dict[str, Row] | None = None
+    ) -> None:
+        super().__init__({}, aliases, where)
+        self.aliases = aliases
+        self.prefix = f"{where}." if where else ""
+        self.rows: dict[str, Row] = {} if rows is None else rows
+        self.refused: list[str] = []
+
+    def note(self, key: str, default: str, allowed: str) -> None:
+        names = [name_of(alias) for alias in self.aliases.get(key, ())]
+        self.rows[self.prefix + key] = Row(", ".join(names) or NOTHING, default, allowed)
+
+    def value(self, key: str) -> Value | None:
+        if self.prefix + key not in self.rows:
+            self.note(key, "", "")  # whoever asks for the bare value checks it himself
+        return None
+
+    def flag(self, key: str, default: D) -> bool | D:
+        self.note(key, code(default), "`true`, `false`")
+        return default
+
+    def integer(self, key: str, default: D, low: int, high: int) -> int | D:
+        fits = isinstance(default, int) and low <= default <= high
+        self.note(key, code(default) if fits else "", f"`{low}` to `{high}`")
+        return default
+
+    def choice(self, key: str, values: tuple[T, ...], default: T) -> T:
+        self.note(key, code(default), ", ".join(map(code, values)))
+        return default
+
+    def cidrs(
+        self, key: str, default: tuple[Network, ...] = (), *, required: str = "", bare: bool = False
+    ) -> tuple[Network, ...]:
+        self.note(key, "required" if required else "`[]`", "CIDRs, addresses" if bare else "CIDRs")
+        return default
+
+    def text(self, key: str, default: D) -> str | D:
+        self.note(key, f"`{default}`", "")  # what is a good one, words say
+        return default
+
+    def section(self, key: str, aliases: Aliases | None = None) -> Recorder:
+        return Recorder(self.aliases if aliases is None else aliases, self.prefix + key, self.rows)
+
+    def unsupported(self, key: str, off: tuple[Any, ...] = ()) -> None:
+        self.refused.append(key)
+
+
+def code(value: object) -> str:
+    return f"`{shown(value)}`"
+
+
+def name_of(alias: str | Alias) -> str:
+    if isinstance(alias, str):
+        return f"`{alias}`"
+    meanings = ", ".join(f"`{theirs}` is `{ours}`" for theirs, ours in alias.means.items())
+    return f"`{alias.name}` ({meanings})"
+
+
+def asked(plugin: str) -> Recorder:
+    """All that a plugin's `parse` and the log read, with the defaults that only `log_options` knows."""
+    keys = Recorder(PLUGINS[plugin].aliases)
+    PLUGINS[plugin].parse(keys)
+    options: LogOptions = log_options(keys, f"{LOGS}/{plugin}.log")
+    levels = ", ".join(f"`{level}`" for level in LEVELS)
+    keys.rows["log_options.log_level"] = Row(NOTHING, f"`{options.level}`", levels)
+    keys.rows["log_options.log_file"] = Row(NOTHING, f"`{options.file}`", "an absolute path")
+    return keys
+
+
+def section_of(text: str, title: str) -> str:
+    """A section with its sub-sections."""
+    level = re.search(rf"(?m)^(#+) {re.escape(title)}$", text)
+    assert level, f"no section {title}"
+    rest = text[level.end() :]
+    end = re.search(rf"(?m)^#{{1,{len(level[1])}}} ", rest)
+    return rest[: end.start()] if end else rest
+
+
+def tables(text: str) -> dict[str, list[str]]:
+    """The rows of all tables whose first cell is code, by that cell, with the other cells."""
+    rows = re.findall(r"(?m)^\| `([^`|]+)` \|(.*)\|$", text)
+    return {first: [cell.strip() for cell in rest.split(" | ")] for first, rest in rows}
+
+
+def documented(plugin: str) -> dict[str, Row]:
+    found = tables(section_of(section_of(REFERENCE, f"`{plugin}`"), "Keys"))
+    return {key: Row(*cells[:3]) for key, cells in found.items()}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_reference_has_the_keys_that_the_code_asks_for_and_no_others(plugin: str) -> None:
+    assert sorted(documented(plugin)) == sorted(asked(plugin).rows)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_aliases_defaults_and_allowed_values_are_those_of_the_code(plugin: str) -> None:
+    said = documented(plugin)
+
+    for key, row in asked(plugin).rows.items():
+        for cell, wanted in zip(said[key], row, strict=True):
+            if wanted:
+                assert (key, cell) == (key, wanted)
+            else:  # what the code can't tell is said in words, never as a value: "that of the NIC"
+                assert (key, bool(cell), "`" in cell) == (key, True, False)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_keys_that_are_refused_are_listed(plugin: str) -> None:
+    listed = tables(section_of(section_of(REFERENCE, f"`{plugin}`"), "Known keys that are not built yet"))
+
+    assert sorted(listed) == sorted(asked(plugin).refused)
+
+
+def test_every_error_code_has_its_row() -> None:
+    classes = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, CniError)
+    ]
+    codes = {str(each.code): each.__name__ for each in classes if each is not CniError}
+    listed = tables(section_of(REFERENCE, "Error codes"))
+
+    assert {number: cells[0].strip("`") for number, cells in listed.items()} == codes
+
+
+WRONG: list[dict[str, Any]] = [
+    {"service_hijack_subnet": None},
+    {"service_hijack_subnet": ["10.96.0.0/33"]},
+    {"service_hijack_subnet": "10.96.0.0/12"},
+    {"service_cidr": ["10.112.0.0/12"]},
+    {"overlay_hijack_subnet": ["10.6.0.0/24"]},
+    {"migrate_route": 2},
+    {"rp_filter": {"value": "2"}},
+    {"mac_prefix": "0a:1b"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=json.dumps)
+def test_the_messages_that_the_reference_quotes_are_those_of_the_code(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CniError) as caught:
+        planned(SUBNETS | wrong, IPV4)
+
+    quoted = tables(section_of(REFERENCE, "Common errors"))
+    assert caught.value.msg in quoted
+    assert quoted[caught.value.msg][0] == str(caught.value.code)
+
+
+def listed_plugins(path: Path) -> list[dict[str, Any]]:
+    network = json.loads(path.read_text(encoding="utf-8"))
+    assert network["cniVersion"] in SUPPORTED
+    assert re.fullmatch(r"[a-z0-9-]+", network["name"])
+    plugins: list[dict[str, Any]] = network["plugins"]
+    return plugins
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_a_chain_that_we_understand_whole(path: Path) -> None:
+    first, *chained = listed_plugins(path)
+
+    assert first["type"] not in PLUGINS  # none of ours makes the NIC
+    assert chained
+    for each in chained:
+        assert_is_understood(each)
+
+
+def assert_is_understood(config: Mapping[str, Any]) -> None:
+    keys = Keys(config, PLUGINS[config["type"]].aliases)
+    assert PLUGINS[config["type"]].parse(keys) is not None or config.get("skip_call")
+    log_options(keys, "")
+    assert keys.unknown() == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_json_in_the_pages_is_json_and_ours_is_understood(path: Path) -> None:
+    for block in re.findall(r"(?ms)^```json\n(.*?)^```$", path.read_text(encoding="utf-8")):
+        document = json.loads(block)
+        for config in document.get("plugins", [document]):
+            if config.get("type") in PLUGINS:
+                assert_is_understood(config)
+
+
+def test_the_plugin_that_the_guide_builds_does_what_its_tests_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = (ROOT / "docs/writing-a-plugin.md").read_text(encoding="utf-8")
+    plugin, tests = re.findall(r"(?ms)^```python\n(.*?)^```$", guide)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+
+    loaded("underlay.plugins.detour", plugin, tmp_path, monkeypatch)
+    sentences = vars(loaded("test_detour", tests, tmp_path, monkeypatch))
+
+    checks = [check for name, check in sentences.items() if name.startswith("test_")]
+    assert len(checks) == 3
+    for check in checks:
+        check()
+
+
+def loaded(name: str, text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of that name with that text, until the end of the test."""
+    path = directory / f"{name}.py"
+    path.write_text(text, encoding="utf-8")
+    spec = spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_is_named_in_the_reference() -> None:
+    assert [path.name for path in EXAMPLES if f"examples/{path.name}" not in REFERENCE] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_inside_the_repository_leads_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text(encoding="utf-8"))
+
+    assert [target for target in targets if not is_there(path, target)] == []
+
+
+def is_there(page: Path, target: str) -> bool:
+    name, _, anchor = target.partition("#")
+    file = page.parent / name if name else page
+    if not file.exists():
+        return False
+    return not anchor or anchor in map(slug, headings(file))
+
+
+def headings(page: Path) -> Iterable[str]:
+    without_code = re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8"))
+    return re.findall(r"(?m)^#+ (.+)$", without_code)
+
+
+def slug(heading: str) -> str:
+    """The anchor that forges make of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_numbers_of_the_journeys_are_those_of_the_code() -> None:
+    plans = {dev: str(planned(SUBNETS, IPV4, ifname=dev)) for dev in ("eth0", "net1", "lan0")}
+    tables_of = {dev: only(r"from 10\.6\.0\.9 lookup (\d+)", text) for dev, text in plans.items()}
+    host_end, pod_end = re.findall(r"(?:link add|peer name) (\S+)", plans["eth0"])
+    in_force = [
+        only(r"proto (\d+)", plans["eth0"]),
+        only(r"host:.* route add 10\.6\.0\.9/32 .*table (\d+)", plans["eth0"]),
+        only(r"from all lookup \d+ priority (\d+)", plans["eth0"]),
+        only(r"from 10\.6\.0\.9 lookup \d+ priority (\d+)", plans["eth0"]),
+        tables_of["eth0"],
+        tables_of["net1"],
+        str(int(tables_of["lan0"]) - NIC.index),
+        pod_end,
+        str(len(host_end.removeprefix("veth"))),
+    ]
+    said = [row.rpartition("| ")[2].strip(" |") for row in rows_of(section_of(JOURNEYS, "Numbers in force"))]
+
+    assert said == [f"`{value}`" for value in in_force]
+
+
+def only(pattern: str, text: str) -> str:
+    (found,) = set(re.findall(pattern, text))
+    return str(found)
+
+
+def rows_of(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("| ")][1:]
+
+
+def test_the_files_that_the_reference_names_are_where_the_code_looks() -> None:
+    assert f"`{STATE}/" in REFERENCE
+    assert f"`{LOGS}/veth.log`" in REFERENCE
+    assert "`UNDERLAY_STATE`" in REFERENCE
