@@ -31,6 +31,9 @@ def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]
     none of ours was chained to counts too: it is left alone, and a later one of ours gives way to it.
     Somebody always keeps it: a pod without any default reaches nobody.
     """
+    preferred = [other.prefers for other in claims if other.prefers in holders]
+    if preferred:
+        return claim.dev != max(preferred, key=nic_order)
     if any(_takes_from(other, claim) for other in claims if other.takes_over and other.dev in holders):
         return True
     if claim.takes_over or claim.migrate == NEVER:

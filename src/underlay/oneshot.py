@@ -18,7 +18,8 @@ from underlay import netns
 from underlay.cni.call import Call, about, read_call, stated_version
 from underlay.cni.errors import CniError, Internal, IoFailure, as_json
 from underlay.cni.keys import Keys, log_options
-from underlay.cni.verbs import Request, run
+from underlay.cni.request import Request
+from underlay.cni.verbs import run
 from underlay.log import Log, LogOptions
 from underlay.netlink.facts import NodeKernel
 from underlay.plugins import PLUGINS

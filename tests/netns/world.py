@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from underlay.cni.call import read_call
-from underlay.cni.verbs import Request, run
+from underlay.cni.request import Request
+from underlay.cni.verbs import run
 from underlay.lab.addresses import VERSIONS, IPAddress, Subnets, subnets
 from underlay.lab.connectivity import Probe, reach, reach_all
 from underlay.lab.echo import Server

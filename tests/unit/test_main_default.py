@@ -103,6 +103,17 @@ def test_who_gives_way_to_nics_that_take_over(
     assert sorted(claim.dev for claim in every if loses(claim, every, {*main})) == expected
 
 
+@pytest.mark.parametrize(("prefers", "expected"), [("net1", ["eth0", "net2"]), ("net7", ["net1", "net2"])])
+def test_a_nic_that_is_preferred_has_it_if_it_has_one(prefers: str, expected: list[str]) -> None:
+    every = [
+        MainDefault("eth0", AUTO),
+        MainDefault("net1", AUTO),
+        MainDefault("net2", AUTO, prefers=prefers),
+    ]
+
+    assert [claim.dev for claim in every if loses(claim, every, {"eth0", "net1", "net2"})] == expected
+
+
 def test_a_multipath_default_counts_for_each_of_its_links() -> None:
     both = Route(
         POD, ip_network("0.0.0.0/0"), hops=(Hop("eth0", "10.6.0.1"), Hop("net1", "10.7.0.1")), proto=3

@@ -317,3 +317,57 @@ def test_a_table_that_somebody_else_uses_is_refused_by_number() -> None:
 )
 def test_tables_by_the_name_of_the_nic(dev: str, index: int, table: int) -> None:
     assert table_of(dev, index) == table
+
+
+def test_a_mac_prefix_makes_the_mac_from_the_address() -> None:
+    plan = planned({**SUBNETS, "mac_prefix": "0a:1b"}, IPV4)
+
+    assert str(plan).splitlines()[0] == "pod:  ip link set dev eth0 address 0a:1b:0a:06:00:09"
+    assert plan.reported == plan.present[:2]
+    only6 = {"ips": [{"address": "fd00:6::9/64"}]}
+    assert "eth0 address 0a:1b:00:00:00:09" in str(planned({**SUBNETS6, "mac_prefix": "0a:1b"}, only6))
+
+
+def test_only_op_mac_does_that_and_nothing_else() -> None:
+    plan = planned({"only_op_mac": True, "mac_prefix": "0a:1b"}, DUAL)
+
+    assert str(plan) == "pod:  ip link set dev eth0 address 0a:1b:0a:06:00:09"
+    assert (plan.node_rules, plan.defaults, plan.reported) == ((), (), plan.present)
+
+
+def test_policy_routes_are_in_main_and_in_the_nics_table() -> None:
+    routes = [{"dst": "192.0.2.0/24", "gw": "10.6.0.7"}, {"dst": "198.51.100.0/24"}]
+    plan = str(planned({**SUBNETS, "policy_routes": routes}, IPV4))
+
+    for table in ("", " table 100"):
+        assert f"pod:  ip route add 192.0.2.0/24 via 10.6.0.7 dev eth0{table} proto 201" in plan
+        assert f"pod:  ip route add 198.51.100.0/24 dev eth0 scope link{table} proto 201" in plan
+
+
+@pytest.mark.parametrize(
+    ("route", "message"),
+    [
+        (
+            {"dst": "fd00:9::/64"},
+            'policy_routes[0].dst: "fd00:9::/64" is IPv6, of which eth0 has no address',
+        ),
+        ({"dst": "10.96.0.0/12"}, 'service_hijack_subnet: "10.96.0.0/12" is the route of eth0 itself'),
+    ],
+)
+def test_a_policy_route_that_cannot_be_is_refused(route: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        planned({**SUBNETS, "policy_routes": [route]}, IPV4)
+
+    assert refused.value.msg == message
+
+
+def test_the_length_of_the_transmit_queue() -> None:
+    assert "pod:  ip link set dev eth0 txqueuelen 250" in str(
+        planned({**SUBNETS, "tx_queue_len": 250}, IPV4)
+    )
+
+
+def test_the_preferred_nic_is_named_to_those_who_settle_it() -> None:
+    plan = planned({**SUBNETS, "default_route_nic": "net1"}, IPV4)
+
+    assert plan.defaults == (MainDefault("eth0", -1, prefers="net1"),)

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.test_veth import SUBNETS, VETH, parsed
 from underlay.cni.errors import CniError
 from underlay.cni.keys import Keys
+from underlay.cni.probing import Patience
 
 OLD = {"service_cidr": ["10.96.0.0/12"], "cluster_cidr": ["10.244.0.0/16"]}
 
@@ -26,6 +27,15 @@ OLD = {"service_cidr": ["10.96.0.0/12"], "cluster_cidr": ["10.244.0.0/16"]}
         ({**SUBNETS, "rp_filter": {"value": 0}}, {"rp_filter": 0}),
         ({**SUBNETS, "host_rule_table": 600}, {"host_rule_table": 600}),
         ({**SUBNETS, "mac_prefix": "", "only_op_mac": False, "ip_conflict": {"enabled": False}}, {}),
+        ({**SUBNETS, "mac_prefix": "0a-1B"}, {"mac_prefix": b"\x0a\x1b"}),
+        ({**SUBNETS, "hardware_prefix": "0a:1b"}, {"mac_prefix": b"\x0a\x1b"}),
+        ({**SUBNETS, "ip_conflict": {"enabled": True}}, {"ip_conflict": Patience(1.0, 3)}),
+        (
+            {**SUBNETS, "detect_gateway": {"enabled": True, "interval": "1m300ms", "retries": 5}},
+            {"detect_gateway": Patience(60.3, 5)},
+        ),
+        ({**SUBNETS, "tx_queue_len": 0}, {"tx_queue_len": 0}),
+        ({**SUBNETS, "default_route_nic": "net1"}, {"default_route_nic": "net1"}),
     ],
 )
 def test_configurations_and_what_they_mean(config: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -58,12 +68,30 @@ def test_the_mtu_of_the_pair() -> None:
         ({**SUBNETS, "veth_mtu": 67}, 7, "veth_mtu: 67 is out of range; give 68 to 65535"),
         ({**SUBNETS, "host_rule_table": "500"}, 7, 'host_rule_table: "500" is a string'),
         ({**SUBNETS, "skip_call": "yes"}, 7, 'skip_call: "yes" is not true or false'),
-        ({**SUBNETS, "mac_prefix": "0a:1b"}, 2, 'mac_prefix: "0a:1b" is not supported yet'),
-        ({"only_op_mac": True}, 2, "only_op_mac: true is not supported yet"),
+        ({**SUBNETS, "host_rule_table": 254}, 7, "host_rule_table: 254 is a table of the system"),
+        ({"only_op_mac": True}, 7, "mac_prefix is missing: only_op_mac sets nothing else"),
+        ({"only_hardware": True}, 7, "mac_prefix is missing: only_op_mac sets nothing else"),
+        ({**SUBNETS, "mac_prefix": "0a:1b:2c"}, 7, 'mac_prefix: "0a:1b:2c" is not the first two bytes'),
+        ({**SUBNETS, "mac_prefix": "zz:zz"}, 7, 'mac_prefix: "zz:zz" is not the first two bytes'),
+        ({**SUBNETS, "mac_prefix": "0a1b"}, 7, 'mac_prefix: "0a1b" is not the first two bytes'),
+        ({**SUBNETS, "hardware_prefix": "0b:1b"}, 7, 'hardware_prefix: "0b:1b" makes a multicast MAC'),
+        ({**SUBNETS, "mac_preifx": "ff-ff"}, 7, 'mac_preifx: "ff-ff" makes a multicast MAC'),
+        ({**SUBNETS, "mac_prefix": 10}, 7, "mac_prefix: 10 is not a string"),
+        ({**SUBNETS, "ip_conflict": True}, 7, "ip_conflict: true is not an object"),
+        ({**SUBNETS, "ip_conflict": {"enabled": "yes"}}, 7, 'ip_conflict.enabled: "yes" is not true or'),
+        ({**SUBNETS, "ip_conflict": {"interval": "1"}}, 7, 'ip_conflict.interval: "1" is not a duration'),
+        ({**SUBNETS, "ip_conflict": {"interval": 1}}, 7, "ip_conflict.interval: 1 is not a duration"),
+        ({**SUBNETS, "ip_conflict": {"retries": 0}}, 7, "ip_conflict.retries: 0 is out of range"),
+        ({**SUBNETS, "detect_gateway": {"interval": "1d"}}, 7, 'detect_gateway.interval: "1d" is not a'),
+        ({**SUBNETS, "tx_queue_len": -1}, 7, "tx_queue_len: -1 is out of range; give 0 to"),
+        ({**SUBNETS, "default_route_nic": 1}, 7, "default_route_nic: 1 is not a string"),
+        ({**SUBNETS, "policy_routes": {}}, 7, "policy_routes: {} is not a list"),
+        ({**SUBNETS, "policy_routes": [{}]}, 7, "policy_routes[0].dst is missing"),
+        ({**SUBNETS, "policy_routes": [{"dst": "x"}]}, 7, 'policy_routes[0].dst: "x" is not a CIDR'),
         (
-            {**SUBNETS, "ip_conflict": {"enabled": True}},
-            2,
-            'ip_conflict: {"enabled": true} is not supported yet',
+            {**SUBNETS, "policy_routes": [{"dst": "192.0.2.0/24", "gw": "fd00::1"}]},
+            7,
+            'policy_routes[0].gw: "fd00::1" is not of the family of 192.0.2.0/24',
         ),
     ],
 )
@@ -78,3 +106,7 @@ def test_bad_configurations_are_named_by_key_and_value(
 
 def test_a_call_that_is_to_be_skipped_reads_nothing_else() -> None:
     assert VETH.parse(Keys({"skip_call": True, "veth_mtu": "nonsense"}, VETH.aliases)) is None
+
+
+def test_only_op_mac_needs_no_subnets() -> None:
+    assert parsed({"only_op_mac": True, "mac_prefix": "0a:1b"}).chained.hijacks == ()

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import Node, NodeKernel, first_of
+from underlay.cni.probing import Probing, refuse_silent_gateways
 from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_default
 from underlay.log import Log
-from underlay.objects import Object
+from underlay.objects import LinkAddress, Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
 from underlay.records import PodRecords, Record
 
@@ -42,12 +43,21 @@ def make(record: Record, scene: Scene) -> Applied:
     return applied
 
 
-def make_anew(record: Record, scene: Scene) -> None:
-    """The same for a record that is not there yet: it is written first, and gone if the plan fails."""
+def make_anew(record: Record, probing: Probing | None, scene: Scene) -> None:
+    """The same for a record that is not there yet: it is written first, and gone if the plan fails.
+
+    The gateways are asked from the MAC that the NIC will keep, and before anything leads to the pod.
+    """
     scene.pod.write(record)
+    addressed = Applied((), ())
     try:
+        addressed = apply([o for o in record.plan.present if isinstance(o, LinkAddress)], scene.kernel)
+        if probing:
+            refuse_silent_gateways(probing, scene.kernel)
         make(record, scene)
     except BaseException as error:
+        for failure in take_back(addressed, scene.kernel):
+            error.add_note(f"and taking it back failed: {failure.msg}")
         for failure in _forget(record, scene):
             error.add_note(f"and taking it back failed: {failure.msg}")
         raise

@@ -105,6 +105,11 @@ class Keys:
         value = self.value(key)
         return default if value is None else value.text()
 
+    def duration(self, key: str, default: float) -> float:
+        """Read a duration, in seconds."""
+        value = self.value(key)
+        return default if value is None else value.duration()
+
     def choice(self, key: str, values: tuple[T, ...], default: T) -> T:
         """Read one of a few values."""
         value = self.value(key)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from underlay.cni.keys import Aliases, Keys
+from underlay.cni.probing import Lan, Probing
 from underlay.cni.result import Result
 from underlay.facts import Facts, OtherNic, Remains
 from underlay.objects import IP, Ns, Object, Route
@@ -36,7 +37,8 @@ class Plugin(Generic[C]):
     `parse` gives None for a configuration that asks for nothing to be done. `plan` is what an
     attachment wants. `traces` is what one without a record has left; the configuration is None if it
     is not usable any more. `needs` is one object of each kind that the plugin makes, for STATUS to
-    try. `other_nic` names a NIC of the pod that has to be known beside that of the call.
+    try. `other_nic` names a NIC of the pod that has to be known beside that of the call; `probing`
+    says what to ask the network.
     """
 
     name: str
@@ -46,9 +48,10 @@ class Plugin(Generic[C]):
     needs: Plan
     aliases: Aliases = field(default_factory=dict)
     other_nic: Callable[[C], str] | None = None
+    probing: Callable[[C, Attachment, Facts], Probing] | None = None
 
 
-class NodeKernel(Kernel, Protocol):
+class NodeKernel(Kernel, Lan, Protocol):
     """A kernel that can be asked for the facts that plugins plan with."""
 
     def has(self, ns: Ns) -> bool:

@@ -70,6 +70,11 @@ class Result:
         """Append interfaces: at the end, so that `ips[].interface` keep pointing where they did."""
         return replace(self, interfaces=self.interfaces + interfaces)
 
+    def with_mac(self, ifname: str, mac: str) -> Result:
+        """Give the pod's NIC of that name another MAC."""
+        changed = (replace(i, mac=mac) if i.name == ifname and i.sandbox else i for i in self.interfaces)
+        return replace(self, interfaces=tuple(changed))
+
     def addresses_of(self, ifname: str, sandbox: str = "") -> tuple[IpConfig, ...]:
         """Give the addresses of a NIC of the pod, and those that name no interface at all.
 

@@ -6,6 +6,7 @@ and what would be right: `service_cidr[1]: "10.96.0.0/33" is not a CIDR; give an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import (
@@ -22,6 +23,10 @@ from typing import Any, TypeVar
 
 from underlay.cni.document import get, shown
 from underlay.cni.errors import InvalidConfig
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
+DURATION = re.compile(f"(?:{PART.pattern})+")
 
 Address = IPv4Address | IPv6Address
 InterfaceAddress = IPv4Interface | IPv6Interface
@@ -110,6 +115,12 @@ class Value:
     def address(self) -> Address:
         """Read a bare address."""
         return self._address(AN_ADDRESS)
+
+    def duration(self) -> float:
+        """Read a duration as Go writes it, in seconds: "1s", "300ms", "1m30s"."""
+        if not isinstance(self.raw, str) or not DURATION.fullmatch(self.raw):
+            raise self.wrong('is not a duration; give one such as "300ms", "1s" or "1m"')
+        return sum(float(number) * SECONDS[unit] for number, unit in PART.findall(self.raw))
 
     def is_off(self) -> bool:
         """Say whether it switches a feature off: null, "", false, 0, [], {} or {"enabled": false}."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
+from underlay import probe
+from underlay.cni.errors import KernelError
+from underlay.cni.probing import Patience
 from underlay.facts import Facts, Interface, OtherNic
 from underlay.netlink.kernel import Netlink
 from underlay.objects import HOST, IP, MAIN, OURS, POD, Ns, Object, Route
@@ -73,6 +76,32 @@ class NodeKernel(Netlink):
             return None
         return self.link_at(HOST, link.peer)
 
+    def holder_of(self, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str] | None:
+        """Who else has one of the addresses: which, and by which MAC; the node's own MACs don't count."""
+        ipvs = self.link(HOST, IPVS)
+        speaking = {index for index, _ in _addresses(self, HOST, but=ipvs.index if ipvs else 0)}
+        own = frozenset(link.mac for index in speaking if (link := self.link_at(HOST, index)))
+        found = probe.conflict(
+            self._wire(dev), addresses, interval=patience.interval, retries=patience.retries, ignored=own
+        )
+        return (found.ip, found.mac) if found else None
+
+    def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:
+        """Those of the gateways that do not answer."""
+        return probe.silent_gateways(
+            self._wire(dev), gateways, interval=patience.interval, retries=patience.retries
+        )
+
+    def announce(self, dev: str, addresses: tuple[IP, ...]) -> None:
+        """Tells everybody that the addresses are at the NIC's MAC."""
+        probe.announce(self._wire(dev), addresses)
+
+    def _wire(self, dev: str) -> probe.Wire:
+        link = self.link(POD, dev)
+        if link is None:
+            raise KernelError(f"there is no link {dev} in the pod namespace")
+        return probe.Wire(self.netns_fd(POD), link.index, link.mac)
+
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""
         both = routes(self, POD, 4, table=MAIN) + routes(self, POD, 6, table=MAIN)
@@ -93,7 +122,11 @@ class NodeKernel(Netlink):
 
 def _global_addresses(kernel: Netlink, ns: Ns, index: int = 0, but: int = 0) -> tuple[Interface, ...]:
     """The global addresses of a namespace, or of the link `index`, without those of the link `but`."""
-    found = []
+    return tuple(address for _, address in _addresses(kernel, ns, index, but))
+
+
+def _addresses(kernel: Netlink, ns: Ns, index: int = 0, but: int = 0) -> Iterator[tuple[int, Interface]]:
+    """The same, each with the index of its link."""
     for body in kernel.dump(ns, Message(RTM_GETADDR, DUMP, ADDRESS.pack(0, 0, 0, 0, index))):
         _, length, flags, scope, on = ADDRESS.unpack_from(body)
         if scope != SCOPE_UNIVERSE or on == but or index not in (0, on):
@@ -102,8 +135,7 @@ def _global_addresses(kernel: Netlink, ns: Ns, index: int = 0, but: int = 0) -> 
         flags = u32(attrs[IFA_FLAGS]) if IFA_FLAGS in attrs else flags
         if not flags & IFA_F_DADFAILED:
             own = attrs.get(IFA_LOCAL) or attrs[IFA_ADDRESS]
-            found.append(_interface(own, length))
-    return tuple(found)
+            yield on, _interface(own, length)
 
 
 def _interface(packed: bytes, length: int) -> IPv4Interface | IPv6Interface:

@@ -1,80 +1,103 @@
-"""What `veth` and `router` have in common: the keys of their configuration and what follows from them."""
+"""The keys that `veth` and `router` have in common; docs/configuration.md has each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
 from dataclasses import dataclass
 
 from underlay.cni.keys import Alias, Aliases, Keys
-from underlay.facts import Facts
-from underlay.objects import POD, LinkUp, Ns, Object
-from underlay.objects.link import Link
-from underlay.objects.sysctl import setting
+from underlay.cni.probing import Patience
+from underlay.cni.result import ResultRoute
 from underlay.plugins.hijack import ALIASES as HIJACK_ALIASES
 from underlay.plugins.hijack import Hijack, parse_hijacks
 from underlay.plugins.way import HOST_TABLE
 
-SYSTEM_TABLES = range(253, 256)
+SYSTEM_TABLES = range(253, 256)  # default, main, local
 LOOSE = 2  # rp_filter: a packet is welcome if any way leads back to its source
-ALIASES: Aliases = {"migrate_route": (Alias("move_routes", {0: 1, 1: -1, 2: 0}),), **HIJACK_ALIASES}
-LATER = (
-    "mac_prefix",
-    "only_op_mac",
-    "ip_conflict",
-    "detect_gateway",
-    "default_route_nic",
-    "policy_routes",
-    "tx_queue_len",
-)
+MULTICAST = 0x01  # in the first byte of a MAC (IEEE 802)
+MAC_PREFIX = re.compile(r"([0-9a-f]{2})[:-]([0-9a-f]{2})", re.IGNORECASE)
+ALIASES: Aliases = {
+    "migrate_route": (Alias("move_routes", {0: 1, 1: -1, 2: 0}),),
+    "mac_prefix": ("mac_preifx", "hardware_prefix", "hardware_preifx"),
+    "only_op_mac": ("only_hardware",),
+    **HIJACK_ALIASES,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Chained:
-    """The common keys; docs/configuration.md has each of them."""
+    """The common keys. `mac_prefix` is two bytes or none; `tx_queue_len` is in packets, −1 for as it is."""
 
     hijacks: tuple[Hijack, ...]
     migrate_route: int
+    default_route_nic: str
+    policy_routes: tuple[ResultRoute, ...]
     rp_filter: int
     rp_filter_on_host: bool
     host_rule_table: int
+    mac_prefix: bytes
+    only_op_mac: bool
+    tx_queue_len: int
+    ip_conflict: Patience | None
+    detect_gateway: Patience | None
 
 
 def parse_chained(keys: Keys) -> Chained | None:
     """The common keys; None where the call is to be skipped, whatever the rest says."""
     if keys.flag("skip_call", False):
         return None
-    for key in LATER:
-        keys.unsupported(key)
+    mac_prefix = _mac_prefix(keys)
+    only_op_mac = keys.flag("only_op_mac", False)
+    if only_op_mac and not mac_prefix:
+        raise keys.missing("mac_prefix", "only_op_mac sets nothing else; give two bytes such as 0a:1b")
     rp_filter = keys.section("rp_filter", {"set_host": ("enabled",)})
     return Chained(
-        hijacks=parse_hijacks(keys),
+        hijacks=parse_hijacks(keys, is_required=not only_op_mac),
         migrate_route=keys.choice("migrate_route", (-1, 0, 1), -1),
+        default_route_nic=keys.text("default_route_nic", ""),
+        policy_routes=tuple(map(_policy_route, keys.sections("policy_routes"))),
         rp_filter=rp_filter.choice("value", (0, 1, 2), LOOSE),
         rp_filter_on_host=rp_filter.flag("set_host", True),
         host_rule_table=_host_rule_table(keys),
+        mac_prefix=mac_prefix,
+        only_op_mac=only_op_mac,
+        tx_queue_len=keys.integer("tx_queue_len", -1, 0, 2**31 - 1),
+        ip_conflict=_patience(keys.section("ip_conflict")),
+        detect_gateway=_patience(keys.section("detect_gateway")),
     )
 
 
+def _mac_prefix(keys: Keys) -> bytes:
+    value = keys.value("mac_prefix")
+    if value is None or value.text() == "":
+        return b""
+    match = MAC_PREFIX.fullmatch(value.text())
+    if not match:
+        raise value.wrong("is not the first two bytes of a MAC; give four hexadecimal digits such as 0a:1b")
+    prefix = bytes.fromhex(match[1] + match[2])
+    if prefix[0] & MULTICAST:
+        raise value.wrong("makes a multicast MAC; the second digit must be even, such as in 0a:1b")
+    return prefix
+
+
+def _policy_route(keys: Keys) -> ResultRoute:
+    dst, gw = keys.value("dst"), keys.value("gw")
+    if dst is None:
+        raise keys.missing("dst", "a route needs a destination such as 192.0.2.0/24")
+    network, gateway = dst.network(), gw.address() if gw else None
+    if gw and gateway and gateway.version != network.version:
+        raise gw.wrong(f"is not of the family of {network}")
+    return ResultRoute(network, gateway)
+
+
 def _host_rule_table(keys: Keys) -> int:
-    table = keys.integer("host_rule_table", HOST_TABLE, 1, 2**32 - 1)
-    if value := keys.value("host_rule_table") if table in SYSTEM_TABLES else None:
+    value = keys.value("host_rule_table")
+    table = HOST_TABLE if value is None else value.integer(1, 2**32 - 1)
+    if value and table in SYSTEM_TABLES:
         raise value.wrong("is a table of the system (default, main, local); give another, such as 500")
     return table
 
 
-def nic_settings(config: Chained, link: Link, versions: tuple[int, ...]) -> Iterator[Object]:
-    """What every NIC of the pod needs to answer for itself."""
-    if not link.up:
-        yield LinkUp(POD, link.name)  # a route through a link that is down is refused
-    yield setting(POD, link, 4, "rp_filter", config.rp_filter)
-    if 6 in versions:
-        yield setting(POD, link, 6, "disable_ipv6", 0)
-    yield setting(POD, link, 4, "arp_ignore", 1)  # or two NICs on one subnet answer for each other
-
-
-def outranked(config: Chained, ends: Mapping[Ns, str], facts: Facts) -> Iterator[str]:
-    """The kernel takes the higher of a link's rp_filter and that of `all`, which is not ours to change."""
-    for ns, dev in ends.items():
-        of_all = facts.rp_filter_of_all.get(ns, 0)
-        if of_all > config.rp_filter and (ns == POD or config.rp_filter_on_host):
-            yield f"rp_filter: {config.rp_filter} on {dev} has no effect: conf.all is {of_all} on the {ns}"
+def _patience(keys: Keys) -> Patience | None:
+    patience = Patience(keys.duration("interval", 1.0), keys.integer("retries", 3, 1, 100))
+    return patience if keys.flag("enabled", False) else None

@@ -23,11 +23,12 @@ class Hijack:
     subnet: Network
 
 
-def parse_hijacks(keys: Keys) -> tuple[Hijack, ...]:
+def parse_hijacks(keys: Keys, *, is_required: bool) -> tuple[Hijack, ...]:
     """The subnets of all three keys, each once."""
+    reason = REASON if is_required else ""
     found = [
-        *(Hijack(SERVICE, subnet) for subnet in keys.cidrs(SERVICE, required=REASON)),
-        *(Hijack(OVERLAY, subnet) for subnet in keys.cidrs(OVERLAY, required=REASON)),
+        *(Hijack(SERVICE, subnet) for subnet in keys.cidrs(SERVICE, required=reason)),
+        *(Hijack(OVERLAY, subnet) for subnet in keys.cidrs(OVERLAY, required=reason)),
         *(Hijack(ADDITIONAL, subnet) for subnet in keys.cidrs(ADDITIONAL, default=(), bare=True)),
     ]
     return tuple({hijack.subnet: hijack for hijack in reversed(found)}.values())[::-1]

@@ -53,18 +53,22 @@ def table_of(dev: str, index: int) -> int:
     return FIRST_TABLE + number if kind == 1 and 0 < number <= LAST_NUMBERED else UNNUMBERED + index
 
 
-def nic_of(pod: Attachment, facts: Facts) -> Nic:
-    """The NIC of a call, with the addresses of prevResult and the global ones found on it (SLAAC)."""
-    table = table_of(pod.ifname, facts.nic.index)
-    refuse_foreign_routes(table, facts.pod_routes)
+def nic_of(pod: Attachment, facts: Facts, further: Iterable[ResultRoute] = ()) -> Nic:
+    """The NIC of a call, with the addresses of prevResult and the global ones found on it (SLAAC).
+
+    `further` are routes that it gets beside those of prevResult.
+    """
     given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
     announced: dict[int, IP] = {ip.address.version: ip.gateway for ip in reversed(given) if ip.gateway}
     routes = _with_gateways(pod.previous.routes if pod.previous else (), announced)
     return Nic(
         pod.ifname,
-        table,
+        table_of(pod.ifname, facts.nic.index),
         addresses=tuple(dict.fromkeys([*(ip.address for ip in given), *facts.nic_addresses])),
-        routes=tuple(route for route in routes if route.dst.prefixlen and route.table in (None, 0, MAIN)),
+        routes=(
+            *further,
+            *(route for route in routes if route.dst.prefixlen and route.table in (None, 0, MAIN)),
+        ),
         next_hops=_next_hops(pod.ifname, routes, announced, facts),
     )
 
@@ -121,23 +125,28 @@ def _on_link(nic: Nic) -> Iterator[Route]:
 def _given(nic: Nic) -> Iterator[Route]:
     for given in nic.routes:
         if given.dst.version in nic.versions and given.dst not in subnets(nic):
-            yield Route(
-                POD,
-                given.dst,
-                nic.dev,
-                via=given.gw,
-                table=nic.table,
-                metric=given.priority or 0,
-                onlink=is_off_link(nic, given.gw),
-                mtu=given.mtu,
-                advmss=given.advmss,
-            )
+            yield route_by(nic, given, nic.table)
+
+
+def route_by(nic: Nic, given: ResultRoute, table: int) -> Route:
+    """A route through the NIC, as a result or the configuration gives it."""
+    return Route(
+        POD,
+        given.dst,
+        nic.dev,
+        via=given.gw,
+        table=table,
+        metric=given.priority or 0,
+        onlink=_is_off_link(nic, given.gw),
+        mtu=given.mtu,
+        advmss=given.advmss,
+    )
 
 
 def _defaults(nic: Nic) -> Iterator[Route]:
     for version, via in nic.next_hops.items():
         if version in nic.versions:
-            onlink = is_off_link(nic, via)
+            onlink = _is_off_link(nic, via)
             yield Route(POD, EVERYTHING[version], nic.dev, via=via, table=nic.table, onlink=onlink)
 
 
@@ -147,7 +156,7 @@ def subnets(nic: Nic) -> tuple[Network, ...]:
     return tuple(dict.fromkeys([*on, LINK_LOCAL] if 6 in nic.versions else on))
 
 
-def is_off_link(nic: Nic, via: IP | None) -> bool:
+def _is_off_link(nic: Nic, via: IP | None) -> bool:
     """Whether a gateway must be taken on trust. IPv6 refuses that where another NIC is on its subnet."""
     return via is not None and not any(via in subnet for subnet in subnets(nic))
 

@@ -26,9 +26,17 @@ from underlay.objects import HOST, IP, MAIN, OURS, POD, Neigh, Object, Route
 from underlay.objects.link import Link
 from underlay.objects.sysctl import setting
 from underlay.plan import MainDefault, Plan
-from underlay.plugins.chained import ALIASES, Chained, nic_settings, outranked, parse_chained
+from underlay.plugins.chained import ALIASES, Chained, parse_chained
 from underlay.plugins.hijack import hijacked, left_out
 from underlay.plugins.nic import Nic, answers, nic_of, own_routes, refuse_foreign_routes, rule_from, table_of
+from underlay.plugins.nic_settings import (
+    mac_address,
+    nic_settings,
+    outranked,
+    policy_routes,
+    probing,
+    without_routing,
+)
 from underlay.plugins.veth import PLUGIN as VETH
 from underlay.plugins.way import (
     HOST_TABLE,
@@ -76,19 +84,23 @@ def parse(keys: Keys) -> Config | None:
 
 
 def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
-    nic = nic_of(pod, facts)
-    if not nic.addresses:
-        return Plan((), notes=(f"{nic.dev} has no address: there is nothing to route",))
+    chained = config.chained
+    nic = nic_of(pod, facts, chained.policy_routes)
+    if less := without_routing(chained, nic, facts.nic):
+        return less
+    refuse_foreign_routes(nic.table, facts.pod_routes)
     # An SR-IOV NIC and its node reach each other over the wire: the subnets alone lead through the overlay.
     node = () if config.sriov else node_addresses(nic, facts)
     overlay = _overlay(config, pod, facts, node)
-    chained = config.chained
+    mac = tuple(mac_address(chained, nic, facts.nic))
     return Plan(
         present=(
+            *mac,
             *_settings(config, nic, facts),
             *(() if config.sriov else from_node(overlay.way, nic, node, facts, chained.host_rule_table)),
             *node_is_at(overlay.way, node),
             *_routes(config, nic, overlay, node, facts),
+            *policy_routes(chained, nic),
             *answers(nic),
             *(rule_from(address.ip, overlay.table) for address in overlay.addresses),
         ),
@@ -96,9 +108,10 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
         if config.sriov
         else tuple(node_rule(version, chained.host_rule_table) for version in nic.versions),
         defaults=(
-            MainDefault(nic.dev, chained.migrate_route, takes_over=True),
+            MainDefault(nic.dev, chained.migrate_route, takes_over=True, prefers=chained.default_route_nic),
             MainDefault(overlay.dev, 0),
         ),
+        reported=mac,
         notes=(
             *left_out(nic, overlay.way.next_hops, chained.hijacks),
             *outranked(chained, {POD: nic.dev, HOST: overlay.way.host_dev}, facts),
@@ -190,4 +203,5 @@ PLUGIN = Plugin(
     needs=VETH.needs,
     aliases=ALIASES,
     other_nic=lambda config: config.overlay_interface,
+    probing=lambda config, pod, facts: probing(config.chained, pod, facts),
 )

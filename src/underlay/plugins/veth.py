@@ -25,9 +25,17 @@ from underlay.cni.plugin import Attachment, Plugin
 from underlay.facts import Facts, Remains
 from underlay.objects import HOST, IP, MAIN, POD, LinkUp, Neigh, Object, Route, Rule, Sysctl, VethPair
 from underlay.plan import MainDefault, Plan
-from underlay.plugins.chained import ALIASES, LOOSE, Chained, nic_settings, outranked, parse_chained
+from underlay.plugins.chained import ALIASES, LOOSE, Chained, parse_chained
 from underlay.plugins.hijack import hijacked, left_out
-from underlay.plugins.nic import Nic, answers, nic_of, own_routes, table_of
+from underlay.plugins.nic import Nic, answers, nic_of, own_routes, refuse_foreign_routes, table_of
+from underlay.plugins.nic_settings import (
+    mac_address,
+    nic_settings,
+    outranked,
+    policy_routes,
+    probing,
+    without_routing,
+)
 from underlay.plugins.way import (
     HOST_TABLE,
     Way,
@@ -58,29 +66,33 @@ def parse(keys: Keys) -> Config | None:
 
 def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
     _refuse_name(pod.ifname)
-    nic = nic_of(pod, facts)
-    if not nic.addresses:
-        return Plan((), notes=(f"{nic.dev} has no address: there is nothing to route",))
+    chained = config.chained
+    nic = nic_of(pod, facts, chained.policy_routes)
+    if less := without_routing(chained, nic, facts.nic):
+        return less
+    refuse_foreign_routes(nic.table, facts.pod_routes)
     if 6 in nic.versions and 0 < config.veth_mtu < IPV6_MTU:
         raise InvalidConfig(f"veth_mtu: {config.veth_mtu} is too small for IPv6; give {IPV6_MTU} or more")
     made = _pair_of(facts.siblings)
     pair = made or veth_pair(pod.container_id, config.veth_mtu or facts.nic.mtu)
     node = node_addresses(nic, facts)
     way = _way(pair, nic, node, facts.siblings)
-    chained = config.chained
+    mac = tuple(mac_address(chained, nic, facts.nic))
     return Plan(
         present=(
+            *mac,
             pair,
             *_host_end(chained, nic, pair),
             *from_node(way, nic, node, facts, chained.host_rule_table),
             *_pod_end(chained, nic, pair),
             *nic_settings(chained, facts.nic, nic.versions),
             *_routes(chained, nic, way, node),
+            *policy_routes(chained, nic),
             *answers(nic),
         ),
         node_rules=tuple(node_rule(version, chained.host_rule_table) for version in nic.versions),
-        defaults=(MainDefault(nic.dev, chained.migrate_route),),
-        reported=() if made else (pair,),
+        defaults=(MainDefault(nic.dev, chained.migrate_route, prefers=chained.default_route_nic),),
+        reported=mac if made else (*mac, pair),
         notes=(
             *left_out(nic, way.next_hops, chained.hijacks),
             *outranked(chained, {POD: pair.pod_dev, HOST: pair.host_dev}, facts),
@@ -202,4 +214,5 @@ PLUGIN = Plugin(
         node_rules=(node_rule(4, HOST_TABLE),),
     ),
     aliases=ALIASES,
+    probing=lambda config, pod, facts: probing(config.chained, pod, facts),
 )

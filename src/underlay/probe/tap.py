@@ -35,9 +35,10 @@ from underlay.probe.frames import (
 )
 
 ETH_P_ALL = 3
-SO_ATTACH_FILTER = 26
+SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
 SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_MULTICAST = 263, 1, 0  # packet(7)
 SIOCGIFHWADDR = 0x8927  # netdevice(7)
+BACKLOG = 1 << 20  # bytes: some 2000 frames wait while this thread does not run, not 270
 LONGEST = 2048  # bytes; ARP and neighbour discovery have 86 at most, but for options that nobody sends
 
 # Classic BPF (linux/filter.h): code, jump if true, jump if false, value. Jumps count from the next line.
@@ -115,6 +116,7 @@ def tapped(wire: Wire, addresses: Iterable[IP]) -> Iterator[Tap]:
             packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)  # hears nothing until it is bound
         try:
             _attach_filter(packets)
+            packets.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BACKLOG)
             packets.bind((name, ETH_P_ALL))
             _join(packets, wire.index, addresses)
             yield Tap(packets, _macs(packets, links))

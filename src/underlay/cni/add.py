@@ -1,0 +1,113 @@
+"""ADD: decide once, write it down, make it true."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import replace
+
+from underlay.cni.attach import Scene, make, make_anew, undo, withdraw
+from underlay.cni.errors import CniError
+from underlay.cni.plugin import Attachment, C, first_of
+from underlay.cni.probing import announce, refuse_conflict
+from underlay.cni.request import Json, Request, attachment_of, facts_for, keys_of, parsed, previous_of
+from underlay.cni.result import Interface, Result, render
+from underlay.facts import Facts
+from underlay.objects import LinkAddress, Object, Sysctl, VethPair
+from underlay.plan import Plan
+from underlay.records import Record
+
+
+def add(request: Request[C]) -> Json:
+    call = request.call
+    keys = keys_of(request)
+    config = parsed(request, keys)
+    previous = previous_of(request)
+    if config is None:
+        return render(previous, call.cni_version)
+    attachment = attachment_of(request, previous)
+    for message in keys.unknown():
+        request.log.event("configuration", "warning", message=message)
+    with request.scene() as scene:
+        record = _recorded(request, config, attachment, scene)
+    for note in record.plan.notes:
+        request.log.event("plan", message=note)
+    result = previous
+    for obj in record.plan.reported:
+        result = _reported(obj, result, call.netns)
+    return render(result, call.cni_version)
+
+
+def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> Record:
+    """Applies the record of an equal ADD again, or decides anew; what another one made is undone first."""
+    facts = facts_for(request, config, attachment, scene)
+    netns_id = request.node.netns_id(attachment.netns)
+    inputs = _digest(request, attachment, facts, netns_id)
+    known = scene.pod.read(request.record_name)
+    if known and known.inputs == inputs:
+        make(known, scene)
+        return known
+    plan = request.plugin.plan(config, attachment, facts)  # for its errors, while what works still stands
+    probing = request.plugin.probing(config, attachment, facts) if request.plugin.probing else None
+    if probing:
+        refuse_conflict(probing, scene.kernel)
+    if known:
+        first_of(_undone(known, netns_id, request, scene))
+        facts = facts_for(request, config, attachment, scene)
+        plan = request.plugin.plan(config, attachment, facts)
+    record = Record(
+        plugin=request.plugin.name,
+        network=attachment.network,
+        container_id=attachment.container_id,
+        ifname=attachment.ifname,
+        netns=attachment.netns,
+        netns_id=netns_id,
+        inputs=inputs,
+        created=int(time.time()),
+        plan=_as_siblings_have_it(plan, facts),
+    )
+    make_anew(record, probing, scene)
+    if probing:
+        announce(probing, scene.kernel, request.log)
+    return record
+
+
+def _undone(known: Record, netns_id: str, request: Request[C], scene: Scene) -> list[CniError]:
+    if known.netns_id == netns_id:
+        return undo(known, scene)
+    with request.node.kernel("") as host_alone:  # its pod was another one, and is gone
+        return withdraw(known, Scene(scene.node, host_alone, scene.pod, request.log))
+
+
+def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:
+    """The plan, with the settings of shared links as the pod's first NIC wants them, and remembers them."""
+    theirs = {obj.place: obj for plan in facts.siblings for obj in plan.present if isinstance(obj, Sysctl)}
+    present = tuple(theirs.get(obj.place, obj) if isinstance(obj, Sysctl) else obj for obj in plan.present)
+    differing = (obj for obj in plan.present if obj not in present)
+    kept = (f"{obj}: not done, another NIC of the pod has it otherwise" for obj in differing)
+    return replace(plan, present=present, notes=(*plan.notes, *kept))
+
+
+def _digest(request: Request[C], attachment: Attachment, facts: Facts, netns_id: str) -> str:
+    """Of all that a plan is made from and that its own ADD does not change."""
+    call = request.call
+    config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
+    previous = render(attachment.previous, call.cni_version) if attachment.previous else None
+    seen = [facts.nic.index, sorted(map(str, facts.nic_addresses)), sorted(map(str, facts.node_addresses))]
+    if facts.other:
+        seen += [facts.other.link.index, facts.other.link.mac, sorted(map(str, facts.other.addresses))]
+    text = json.dumps([netns_id, config, previous, seen], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _reported(obj: Object, result: Result, netns: str) -> Result:
+    """The result with what an object adds: a NIC's MAC, or a pair, whose end in the pod has a sandbox."""
+    if isinstance(obj, LinkAddress):
+        return result.with_mac(obj.dev, obj.mac)
+    if not isinstance(obj, VethPair):
+        return result
+    return result.with_interfaces(
+        Interface(obj.host_dev, obj.host_mac, mtu=obj.mtu),
+        Interface(obj.pod_dev, obj.pod_mac, sandbox=netns, mtu=obj.mtu),
+    )
