@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from underlay.cni.errors import IoFailure, TryAgainLater
-from underlay.objects import Object, Rule, as_json, from_json
+from underlay.objects import Object, Rule, as_json, from_json, typed
 from underlay.plan import MainDefault, Plan
 
 FORMAT = 1
@@ -28,6 +28,8 @@ NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes s
 LOCK_SECONDS = 60.0  # longer than any call holds one, shorter than a runtime waits
 POLL_SECONDS = 0.005
 DISPLACED = "displaced.json"
+UNFINISHED = ".tmp"
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
 
 
@@ -83,7 +85,7 @@ class PodRecords:
         """The record, None where there is none or it can't be read (damaged, or of a newer format)."""
         try:
             return decode(self._load(name))
-        except (OSError, ValueError, KeyError, TypeError):
+        except UNREADABLE:
             return None
 
     def names(self) -> list[str]:
@@ -100,16 +102,21 @@ class PodRecords:
         self._store(record.name, encode(record))
 
     def delete(self, name: str) -> None:
-        for path in (name, name + ".tmp"):
-            with suppress(FileNotFoundError):
-                os.unlink(os.path.join(self._directory, path))
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._directory, name))
+
+    def drop_unfinished(self) -> None:
+        """Removes what a call that was killed has left half written: it had changed nothing yet."""
+        for name in os.listdir(self._directory):
+            if name.endswith(UNFINISHED):
+                self.delete(name)
 
     def displaced(self) -> Displaced:
         """By NIC, what was taken away from it."""
         try:
             raw = self._load(DISPLACED).items()
             return {dev: Taken(each["index"], tuple(map(from_json, each["objects"]))) for dev, each in raw}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except UNREADABLE:
             return {}
 
     def write_displaced(self, displaced: Displaced) -> None:
@@ -130,11 +137,11 @@ class PodRecords:
     def _store(self, name: str, value: Any) -> None:
         path = os.path.join(self._directory, name)
         try:
-            with open(path + ".tmp", "w", encoding="utf-8", opener=_for_root_alone) as file:
+            with open(path + UNFINISHED, "w", encoding="utf-8", opener=_for_root_alone) as file:
                 json.dump(value, file, indent=1)
-            os.rename(path + ".tmp", path)
+            os.rename(path + UNFINISHED, path)
         except OSError as error:
-            self.delete(name + ".tmp")
+            self.delete(name + UNFINISHED)
             raise IoFailure(f"writing the record {path}: {error.strerror}") from error
 
 
@@ -163,7 +170,9 @@ class Records:
         fits = len(container_id.encode()) <= NAME_MAX
         directory = os.path.join(self._host, container_id if fits else _hashed(container_id))
         with self._locked(directory, fcntl.LOCK_EX):
-            yield PodRecords(directory)
+            pod = PodRecords(directory)
+            pod.drop_unfinished()
+            yield pod
 
     @contextmanager
     def sharing(self) -> Iterator[None]:
@@ -289,7 +298,7 @@ def decode(raw: dict[str, Any]) -> Record:
         plan=Plan(
             present=tuple(map(from_json, plan["present"])),
             node_rules=tuple(rules),
-            defaults=tuple(MainDefault(**default) for default in plan["defaults"]),
+            defaults=tuple(typed(MainDefault, default) for default in plan["defaults"]),
             reported=tuple(map(from_json, plan["reported"])),
             notes=tuple(plan["notes"]),
         ),

@@ -69,37 +69,34 @@ def undo(record: Record, scene: Scene) -> list[CniError]:
     return failures or _forget(record, scene)
 
 
-def withdraw(record: Record, scene: Scene) -> list[CniError]:
-    """Takes off a NIC that is about to go. Its record stays where something could not be removed.
-
-    What that means for the pod's other NICs is put right as far as it goes: it never keeps one from going.
-    """
-    failures = revert(record.plan, kept(scene.pod, record.name), scene.kernel)
-    if failures:
-        return failures
+def _forget(record: Record, scene: Scene) -> list[CniError]:
+    failures = settle_main_default(scene.pod, scene.kernel, scene.log, without=record.name)
+    failures += drop_unused_rules(record.plan.node_rules, scene.kernel, scene.node.records)
     scene.pod.delete(record.name)
-    return _settled(record.plan, record.ifname, scene)
+    return failures
+
+
+def withdraw(record: Record, scene: Scene) -> list[CniError]:
+    """Takes off a NIC that is about to go. Its record stays where something could not be removed."""
+    return withdraw_traces(record.plan, record.name, record.ifname, scene)
 
 
 def withdraw_traces(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
-    """Takes off a NIC that has no record, or one that can't be read."""
+    """The same for one that has no record, or one that can't be read: `plan` is what it may have left.
+
+    What its going means for the pod's other NICs is put right as far as it goes: it never keeps one
+    from going.
+    """
     failures = revert(plan, kept(scene.pod, name), scene.kernel)
-    scene.pod.delete(name)
-    return failures + _settled(plan, ifname, scene)
-
-
-def _settled(plan: Plan, ifname: str, scene: Scene) -> list[CniError]:
-    for failure in settle_main_default(scene.pod, scene.kernel, scene.log, leaving=ifname):
+    unsettled = settle_main_default(scene.pod, scene.kernel, scene.log, without=name, leaving=ifname)
+    for failure in unsettled:
         scene.log.event("main-default", "warning", message=failure.msg)
-    return drop_unused_rules(plan.node_rules, scene.kernel, scene.node.records)
+    failures += drop_unused_rules(plan.node_rules, scene.kernel, scene.node.records)
+    if not failures:
+        scene.pod.delete(name)
+    return failures
 
 
 def kept(pod: PodRecords, name: str) -> frozenset[Object]:
     """What the pod's other attachments want too, so that one alone does not remove it."""
     return frozenset(obj for other in pod.all() if other.name != name for obj in other.plan.present)
-
-
-def _forget(record: Record, scene: Scene) -> list[CniError]:
-    scene.pod.delete(record.name)
-    failures = settle_main_default(scene.pod, scene.kernel, scene.log)
-    return failures + drop_unused_rules(record.plan.node_rules, scene.kernel, scene.node.records)

@@ -18,33 +18,44 @@ from underlay.plan import MainDefault
 from underlay.records import PodRecords, Record, Records, Taken
 
 
-def settle_main_default(pod: PodRecords, kernel: NodeKernel, log: Log, leaving: str = "") -> list[CniError]:
+def settle_main_default(
+    pod: PodRecords, kernel: NodeKernel, log: Log, *, without: str = "", leaving: str = ""
+) -> list[CniError]:
     """Gives main's default route of each family to the NIC that should hold it.
 
     Returns the failures of taking it from the others. What can't be given back now, because the NIC
     is down say, is in the log, and is tried again the next time.
 
-    The NIC `leaving` is still there, with its default, and will not be for long: it doesn't count,
-    and gets nothing back. A NIC that no attachment speaks for any more gets back all that it had.
+    The record `without` is about to go and speaks for nobody. The NIC `leaving` is still there, with
+    its default, and will not be for long: it doesn't count, and gets nothing back. A NIC that no
+    attachment speaks for any more gets back all that it had.
     """
-    claims = _claims(pod.all())
+    claims = _claims(record for record in pod.all() if record.name != without)
     _forget_those_that_went(pod, kernel, leaving, is_last=not claims)
     if not kernel.has(POD):
         return []
+    return [failure for v in (4, 6) for failure in _settle_family(v, claims, leaving, pod, kernel, log)]
+
+
+def _settle_family(
+    version: int,
+    claims: dict[str, MainDefault],
+    leaving: str,
+    pod: PodRecords,
+    kernel: NodeKernel,
+    log: Log,
+) -> list[CniError]:
+    displaced = {dev: _of(version, taken.objects) for dev, taken in pod.displaced().items()}
+    main = [route for route in kernel.main_defaults() if route.dst.version == version]
+    holders = {dev for route in main for dev in route.devs} - {leaving}
+    holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
     failures: list[CniError] = []
-    for version in (4, 6):
-        displaced = {dev: _of(version, taken.objects) for dev, taken in pod.displaced().items()}
-        main = [route for route in kernel.main_defaults() if route.dst.version == version]
-        holders = {dev for route in main for dev in route.devs} - {leaving}
-        holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
-        for dev in sorted({*claims, *displaced}):
-            claim = claims.get(dev)
-            is_loser = claim is not None and loses(claim, list(claims.values()), holders)
-            if is_loser:
-                failures += _take(dev, version, pod, kernel)
-            else:
-                for failure in _give_back(dev, version, pod, kernel):
-                    log.event("main-default", "warning", message=failure.msg)
+    for dev in sorted({*claims, *displaced}):
+        if dev in claims and loses(claims[dev], list(claims.values()), holders):
+            failures += _take(dev, version, pod, kernel)
+            continue
+        for failure in _give_back(dev, version, pod, kernel):
+            log.event("main-default", "warning", message=failure.msg)
     return failures
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from underlay.objects.link_address import LinkAddress
 from underlay.objects.link_up import LinkUp
@@ -23,6 +23,15 @@ from underlay.objects.wire import IP, Network
 
 Object = VethPair | LinkUp | LinkAddress | TxQueueLen | Sysctl | Neigh | Route | Rule
 
+T = TypeVar("T")
+TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "int | None": (int, type(None)),
+    "IP": (IPv4Address, IPv6Address),
+    "Network": (IPv4Network, IPv6Network),
+}
 KINDS = {kind.__name__: kind for kind in get_args(Object)}
 
 __all__ = [
@@ -47,6 +56,7 @@ __all__ = [
     "Write",
     "as_json",
     "from_json",
+    "typed",
 ]
 
 
@@ -62,7 +72,16 @@ def from_json(raw: dict[str, Any]) -> Object:
     kind: type[Object] = KINDS[raw["kind"]]
     parse = {"ns": Ns, **getattr(kind, "PARSE", {})}
     values = {k: v for k, v in raw.items() if k != "kind"}
-    return kind(**{k: parse[k](v) if k in parse and v is not None else v for k, v in values.items()})
+    return typed(kind, {k: parse[k](v) if k in parse and v is not None else v for k, v in values.items()})
+
+
+def typed(kind: type[T], values: dict[str, Any]) -> T:
+    """A dataclass of `values`; TypeError where a text, number or address is not what its field holds."""
+    for field in fields(kind):  # type: ignore[arg-type]
+        wanted = TYPES.get(str(field.type))
+        if wanted and field.name in values and not isinstance(values[field.name], wanted):
+            raise TypeError(f"{kind.__name__}.{field.name}: {values[field.name]!r}")
+    return kind(**values)
 
 
 def _plain(value: Any) -> Any:

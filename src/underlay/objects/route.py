@@ -50,6 +50,11 @@ class Hop(NamedTuple):
     flags: int = 0
     weight: int = 1
 
+    def __str__(self) -> str:
+        via = f" via {self.via}" if self.via else ""
+        onlink = " onlink" if self.flags & ONLINK else ""
+        return f"nexthop{via} dev {self.dev} weight {self.weight}{onlink}"
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -97,14 +102,12 @@ class Route:
         words.append(f"proto {self.proto}")
         if self.onlink:
             words.append("onlink")
-        return on(self.ns, " ".join(words))
+        return on(self.ns, " ".join([*words, *map(str, self.hops)]))
 
     def _dst_text(self) -> str:
         return "default" if self.is_default else str(self.dst)
 
     def _way_text(self) -> Iterator[str]:
-        for hop in self.hops:
-            yield f"nexthop{f' via {hop.via}' if hop.via else ''} dev {hop.dev} weight {hop.weight}"
         if self.via:
             family = "inet6 " if self.via.version != self.dst.version else ""
             yield f"via {family}{self.via}"
