@@ -86,9 +86,7 @@ def _check(runtime: Runtime, network: Json, pod: Pod) -> Any:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_address_that_somebody_has_is_refused_and_nothing_changed(
-    world: World, version: int
-) -> None:
+def test_an_address_that_somebody_has_is_refused_and_nothing_changed(world: World, version: int) -> None:
     lan = world.lan(LAN_A)
     node, pod, other = world.node(), world.pod(), world.host(lan)
     runtime = world.runtime(node)
