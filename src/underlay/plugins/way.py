@@ -77,7 +77,7 @@ def to_node(
     for subnet in subnets:
         if subnet.version in way.next_hops and subnet not in done:
             via = way.next_hops[subnet.version]
-            onlink = via is not None and not via.is_link_local
+            onlink = via is not None and not (via.version == 6 and via.is_link_local)
             yield Route(POD, subnet, way.pod_dev, via=via, table=table, onlink=onlink)
 
 
