@@ -15,8 +15,11 @@ from underlay.lab import demo as actions
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Lab
 from underlay.lab.networks import Chain
+from underlay.lab.scenario import named
+from underlay.lab.scenarios import DEFAULT, SCENARIOS
 
 INTERRUPTED = 130  # what shells report after Ctrl-C
+NAMES = ", ".join(each.name for each in SCENARIOS)
 
 app = typer.Typer(
     help="A cluster on this machine, in network namespaces: two nodes, an overlay, services, LANs, pods.",
@@ -26,6 +29,9 @@ app = typer.Typer(
 
 @app.command()
 def up(
+    scenario: Annotated[
+        str, typer.Option("--scenario", metavar="NAME", help=f"What to put on it: {NAMES}.")
+    ] = DEFAULT.name,
     without: Annotated[
         bool, typer.Option("--without", help="Make the pods with macvlan alone, without our plugin.")
     ] = False,
@@ -35,7 +41,8 @@ def up(
     Example: underlay lab up && ip netns exec ulab-pod1 ping 192.168.10.11
     """
     with reported() as console:
-        actions.up(Lab(), Chain.MACVLAN if without else Chain.VETH, console)
+        chain = Chain.WITHOUT if without else Chain.WITH
+        actions.up(Lab(), named(scenario, SCENARIOS), chain, console)
         console.print("`underlay lab test` tests it, `underlay lab down` takes it down.")
 
 
@@ -72,13 +79,19 @@ def down() -> None:
 
 
 @app.command()
-def demo() -> None:
-    """Show what a pod reaches without the plugin and with it, what it changed, and take all down.
+def demo(
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", metavar="NAME", help=f"One instead of all: {NAMES}.", show_default=False),
+    ] = None,
+) -> None:
+    """Show what pods reach without our plugin and with it, what it changed, and take all down.
 
-    Example: underlay lab demo
+    Example: underlay lab demo --scenario overlay
     """
     with reported() as console:
-        if not actions.demo(Lab(), console):
+        scenarios = SCENARIOS if scenario is None else (named(scenario, SCENARIOS),)
+        if not actions.demo(Lab(), scenarios, console):
             raise typer.Exit(1)
 
 

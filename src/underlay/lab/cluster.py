@@ -1,4 +1,4 @@
-"""The cluster that `underlay lab` builds: two nodes, an overlay, two LANs with gateways, and who else is there.
+"""The cluster that `underlay lab` builds: two nodes, an overlay, two LANs with gateways, and others.
 
     external ── outside ─┬─ gateway-a ── lan-a ─┬─ node1 eth0 ── the scenario's pods; overlay1
                          │                      ├─ node2 eth0 ── overlay2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,17 +14,17 @@ from underlay.lab.lab import Lab
 from underlay.lab.matrix import measure
 from underlay.lab.networks import Chain
 from underlay.lab.progress import step
-from underlay.lab.rows import rows
-from underlay.lab.tables import cluster_table, matrix_table, verdict
+from underlay.lab.scenario import Deployment, Scenario, deployed
+from underlay.lab.scenarios import SCENARIOS
+from underlay.lab.tables import cluster_table, commands_text, matrix_table, verdict
 
 
-def up(lab: Lab, chain: Chain, console: Console) -> None:
+def up(lab: Lab, scenario: Scenario, chain: Chain, console: Console) -> None:
     """Builds the cluster and leaves it there; what is half built is taken down."""
     with interrupt.interruptible():
         lab.reserve()
         try:
-            cluster = _build(lab, console)
-            _attach(cluster, chain, console)
+            _attach(Deployment(_build(lab, console), scenario), chain, console)
         except BaseException:
             lab.down()
             raise
@@ -33,30 +33,40 @@ def up(lab: Lab, chain: Chain, console: Console) -> None:
 
 def show(lab: Lab, console: Console) -> None:
     """Prints the machines of the lab that is up."""
-    cluster = Cluster(lab)
-    console.print(f"The pods are made with {cluster.chain.value}.")
-    console.print(cluster_table(cluster))
+    here, chain = deployed(Cluster(lab), SCENARIOS)
+    console.print(f"Scenario {here.scenario.name}: {here.scenario.text}")
+    console.print(f"The pods are made with {here.scenario.made_with(chain)}.")
+    console.print(cluster_table(here))
 
 
 def test(lab: Lab, console: Console) -> bool:
     """Prints the matrix of the lab that is up; whether every row is as it must be."""
-    cluster = Cluster(lab)
-    return _matrix(cluster, cluster.chain, console)
+    return _matrix(*deployed(Cluster(lab), SCENARIOS), console)
 
 
-def demo(lab: Lab, console: Console) -> bool:
-    """The matrix without and with our plugin, and what the plugin changed; nothing is left afterwards."""
+def demo(lab: Lab, scenarios: Sequence[Scenario], console: Console) -> bool:
+    """Each scenario's matrix without and with our plugin, and what that changed. It leaves nothing."""
     with _for_a_while(lab):
         cluster = _build(lab, console)
-        _attach(cluster, Chain.MACVLAN, console)
-        without = _matrix(cluster, Chain.MACVLAN, console)
-        with step(console, "deleting the pods"):
-            cluster.detach()
-        _attach(cluster, Chain.VETH, console)
-        with_veth = _matrix(cluster, Chain.VETH, console)
-        _print_changes(cluster, console)
+        right = [_demonstrate(Deployment(cluster, scenario), console) for scenario in scenarios]
     console.print("All of it is taken down.")
-    return without and with_veth
+    return all(right)
+
+
+def _demonstrate(here: Deployment, console: Console) -> bool:
+    console.print()
+    console.rule(f"[bold]{here.scenario.name}", align="left")
+    console.print(here.scenario.text)
+    console.print()
+    right = []
+    for chain in Chain:
+        _attach(here, chain, console)
+        right.append(_matrix(here, chain, console))
+        if chain is Chain.WITH:
+            _print_changes(here, console)
+        with step(console, "deleting the pods"):
+            here.detach()
+    return all(right)
 
 
 @contextmanager
@@ -80,24 +90,33 @@ def _build(lab: Lab, console: Console) -> Cluster:
     return cluster
 
 
-def _attach(cluster: Cluster, chain: Chain, console: Console) -> None:
-    with step(console, f"attaching pods with {chain.value}"):
-        cluster.attach(chain)
+def _attach(here: Deployment, chain: Chain, console: Console) -> None:
+    with step(console, f"attaching pods with {here.scenario.made_with(chain)}"):
+        here.attach(chain)
 
 
-def _matrix(cluster: Cluster, chain: Chain, console: Console) -> bool:
+def _matrix(here: Deployment, chain: Chain, console: Console) -> bool:
     with step(console, "sending TCP and UDP every way"):
-        lines = measure(rows(cluster))
+        lines = measure(here.rows)
+    made_with = here.scenario.made_with(chain)
     console.print()
-    console.print(f"With {chain.value}:", style="bold")
+    console.print(f"With {made_with}:", style="bold")
     console.print(matrix_table(lines, chain, console.width))
-    console.print(verdict(lines, chain))
+    console.print(verdict(lines, chain, made_with))
+    if chain is Chain.WITHOUT and here.scenario.remark:
+        console.print(here.scenario.remark, style="dim")
     console.print()
     return all(line.is_expected(chain) for line in lines)
 
 
-def _print_changes(cluster: Cluster, console: Console) -> None:
-    console.print("What the ADD of veth did for pod1, as commands:", style="bold")
-    for command in changes(cluster, cluster.pod1):
-        console.print(command, soft_wrap=True, markup=False)
+def _print_changes(here: Deployment, console: Console) -> None:
+    """A terminal gets lines that fit, anything else a line for each command."""
+    nic = here.scene.shown
+    plugin = here.scenario.plugin
+    console.print(f"What the ADD of {plugin} did for {nic.ifname} of {nic.pod.name}:", style="bold")
+    width = console.width if console.is_terminal else None
+    for heading, commands in changes(here.cluster, nic):
+        console.print()
+        console.print(heading, style="cyan")
+        console.print(commands_text(commands, width), soft_wrap=True)
     console.print()

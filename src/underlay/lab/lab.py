@@ -37,6 +37,13 @@ class Machine(Protocol):
     def up(self) -> None: ...
 
 
+class Guest(Machine, Protocol):
+    """A machine that can go while the others stay."""
+
+    def down(self) -> None:
+        """Removes what of it is outside of its namespace."""
+
+
 class Lab:
     """Makes the values of a topology, brings them up, and takes everything down."""
 
@@ -72,8 +79,10 @@ class Lab:
         for machine in machines:
             machine.up()
 
-    def remove(self, *machines: Machine) -> None:
-        """Removes the namespaces of some machines."""
+    def remove(self, *machines: Guest) -> None:
+        """Removes some machines; what they have on others is gone when this returns."""
+        for machine in machines:
+            machine.down()
         delete(*(machine.netns for machine in machines))
 
     def reserve(self) -> None:

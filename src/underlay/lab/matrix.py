@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from underlay.lab.addresses import VERSIONS, Addresses
 from underlay.lab.connectivity import Answer, Probe, reach_all
@@ -17,6 +18,17 @@ from underlay.lab.services import PORT as SERVICE_PORT
 from underlay.lab.services import Service
 
 PROTOCOLS = (TCP, UDP)
+ANY_NODE = "any node address"  # as whom the other end sees the node, where the kernel chooses
+
+
+class Addressed(Protocol):
+    """A machine with one NIC that matters."""
+
+    @property
+    def netns(self) -> Netns: ...
+
+    @property
+    def addresses(self) -> Addresses: ...
 
 
 @dataclass(frozen=True)
@@ -26,12 +38,17 @@ class End:
     netns: Netns
     addresses: Addresses
 
+    @classmethod
+    def of(cls, machine: Addressed) -> End:
+        return cls(machine.netns, machine.addresses)
+
 
 @dataclass(frozen=True)
 class Row:
     """A way from one end to another, and as whom the other end must see the first.
 
-    `alone` says that plain macvlan gives it already: a plugin must not break it.
+    `bound` says that the client names its address instead of leaving the choice to its routes. `alone` are
+    the IP versions in which plain macvlan gives it already: a plugin must not break it.
     """
 
     group: str
@@ -41,18 +58,22 @@ class Row:
     seen: Sequence[Addresses]
     seen_as: str
     service: Service | None = None
-    alone: bool = False
+    bound: bool = False
+    alone: tuple[int, ...] = ()
 
     def probe(self, version: int, protocol: str) -> Probe:
         listen = self.server.addresses.of(version)
+        source = self.client.addresses.of(version) if self.bound else None
         if not self.service:
-            return Probe(self.client.netns, Server(self.server.netns, listen, PORT, protocol))
+            server = Server(self.server.netns, listen, PORT, protocol)
+            return Probe(self.client.netns, server, source=source)
         server = Server(self.server.netns, listen, self.service.target_port, protocol)
-        return Probe(self.client.netns, server, self.service.addresses.of(version), SERVICE_PORT)
+        address = self.service.addresses.of(version)
+        return Probe(self.client.netns, server, address, SERVICE_PORT, source)
 
-    def works(self, chain: Chain) -> bool:
+    def works(self, chain: Chain, version: int) -> bool:
         """Whether it must work with this chain; where not, it must not: else it would prove nothing."""
-        return self.alone or chain is Chain.VETH
+        return version in self.alone or chain is Chain.WITH
 
 
 @dataclass(frozen=True)
@@ -77,7 +98,7 @@ class Cell:
         return next(iter(self.faults.values()), "")
 
     def is_expected(self, chain: Chain) -> bool:
-        return self.row.works(chain) != bool(self.faults)
+        return self.row.works(chain, self.version) != bool(self.faults)
 
     def _fault(self, answer: Answer) -> str:
         if not answer:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 
-from underlay.lab.addresses import VERSIONS, Subnets
+from underlay.lab.addresses import VERSIONS
+from underlay.lab.overlay import OVERLAY
 from underlay.lab.pod import Json
+from underlay.lab.services import SERVICES
 from underlay.lab.topology import Lan
 
 CNI_VERSION = "1.0.0"  # the newest that the distributions' macvlan knows
@@ -13,10 +15,10 @@ DEFAULT_ROUTES: list[Json] = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
 
 
 class Chain(Enum):
-    """What makes the network of the lab's pods."""
+    """The same pods are made twice: without our plugin, and with it."""
 
-    MACVLAN = "macvlan alone"
-    VETH = "veth chained behind macvlan"
+    WITHOUT = "without"
+    WITH = "with"
 
 
 def network(name: str, *plugins: Json, cni_version: str = CNI_VERSION) -> Json:
@@ -54,11 +56,12 @@ def host_local(lan: Lan, first: int, last: int, data_dir: str) -> Json:
     return {"type": "host-local", "dataDir": data_dir, "ranges": ranges, "routes": DEFAULT_ROUTES}
 
 
-def veth(services: Subnets, overlay: Subnets, **keys: object) -> Json:
-    """Our plugin, told what the pod reaches through its node; `keys` are further keys of it."""
-    return {
-        "type": "veth",
-        "service_hijack_subnet": [str(services.v4), str(services.v6)],
-        "overlay_hijack_subnet": [str(overlay.v4), str(overlay.v6)],
-        **keys,
+def chained(plugin: str, chain: Chain, log_file: str) -> list[Json]:
+    """Our plugin, told what the pod reaches through its node; nothing where the chain is without it."""
+    config: Json = {
+        "type": plugin,
+        "service_hijack_subnet": [str(SERVICES.v4), str(SERVICES.v6)],
+        "overlay_hijack_subnet": [str(OVERLAY.v4), str(OVERLAY.v6)],
+        "log_options": {"log_file": log_file},
     }
+    return [config] if chain is Chain.WITH else []

@@ -16,6 +16,15 @@ OVERLAY = subnets("10.244.0.0/16", "fd00:244::/48")
 HOST_END_MAC = "ee:ee:ee:ee:ee:ee"  # Calico's, the same on every node
 GATEWAY_V4 = "169.254.1.1"
 GATEWAY_V6 = "fe80::ecee:eeff:feee:eeee"  # the link-local address that the MAC above makes
+FELIX = """
+table inet felix {
+  chain prerouting {
+    type filter hook prerouting priority raw
+    iifname "cali*" ip6 saddr != :: fib saddr . iif oif missing drop
+    iifname "cali*" meta nfproto ipv4 fib saddr . iif oif missing drop
+  }
+}
+"""
 
 
 def block(node: Node) -> Subnets:
@@ -30,6 +39,12 @@ def connect(nodes: Sequence[Node]) -> None:
         add_routes(node.netns, tuple(Via(block(other), other.addresses) for other in others))
 
 
+def refuse_spoofing(nodes: Sequence[Node]) -> None:
+    """Drops what a pod sends from an address that the node does not route to it, as Felix does."""
+    for node in nodes:
+        node.netns.nft(FELIX)
+
+
 @dataclass(frozen=True)
 class OverlayPod:
     """A pod of the overlay, number `number` in the block of its node."""
@@ -37,6 +52,7 @@ class OverlayPod:
     netns: Netns
     node: Node
     number: int
+    metrics: tuple[int, int] = (0, 1024)  # of its default routes; the kernel takes these unless told
 
     @property
     def addresses(self) -> Addresses:
@@ -53,9 +69,13 @@ class OverlayPod:
             f"addr add {self.addresses.v6}/128 dev eth0",
             "link set eth0 up",
             f"route add {GATEWAY_V4} dev eth0 scope link",
-            f"route add default via {GATEWAY_V4} dev eth0",
-            f"route add default via {GATEWAY_V6} dev eth0",
+            f"route add default via {GATEWAY_V4} dev eth0 metric {self.metrics[0]}",
+            f"route add default via {GATEWAY_V6} dev eth0 metric {self.metrics[1]}",
         )
+
+    def down(self) -> None:
+        """With its host end, which a namespace that is deleted takes along a moment later only."""
+        self.node.netns.ip(f"link del {self.host_end}")
 
     def _wire(self) -> None:
         pod_end = f"peer name eth0 {ONE_QUEUE} netns {self.netns.name}"

@@ -36,6 +36,9 @@ class Pod:
     def up(self) -> None:
         """A pod is no more than its namespace until plugins are called for it."""
 
+    def down(self) -> None:
+        """What they made elsewhere their DEL has removed."""
+
 
 @dataclass(frozen=True)
 class Attachment:

@@ -5,21 +5,21 @@ A further one is a file in scenarios/ with one value, and its name in scenarios/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from underlay.lab.cluster import Cluster
-from underlay.lab.lab import Removable
+from underlay.lab.errors import LabError
+from underlay.lab.lab import Guest
+from underlay.lab.matrix import End, Row
+from underlay.lab.networks import Chain
 from underlay.lab.pod import Json, Pod
+from underlay.lab.services import Service, serve
 from underlay.lab.topology import Node
 
-
-class Chain(Enum):
-    """A demonstration makes the same pods twice: without our plugin, and with it."""
-
-    WITHOUT = "without"
-    WITH = "with"
+NETWORKS, CHOICE = "net.d", "scenario.json"
 
 
 @dataclass(frozen=True)
@@ -34,35 +34,109 @@ class Nic:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a scenario puts on the cluster: pods, their networks by name, and the NICs in the order of ADD.
+    """What a scenario puts on the cluster: its pods, and their NICs in the order of ADD.
 
-    What ADD changes is shown for the last NIC of `pod1`, the first NIC's pod.
+    What an ADD does is shown for the last NIC of the pod that comes first.
     """
 
-    pods: tuple[Removable, ...]
+    pods: tuple[Guest, ...]
     nics: tuple[Nic, ...]
-    networks: dict[str, Json]
 
     @property
     def shown(self) -> Nic:
-        """The NIC whose ADD is shown as commands."""
         return [nic for nic in self.nics if nic.pod == self.nics[0].pod][-1]
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A value that says it all: `scene` is how to attach, `rows` what must work then.
+    """All of it as a value.
 
-    `plugin` is ours, chained behind macvlan. `remark` explains what is seen without it.
+    `networks` are the configuration lists by name that `scene` attaches the pods to, `rows` is what they
+    must reach then. `plugin` is ours, chained behind macvlan. `remark` explains what is seen without it.
     """
 
     name: str
     text: str
     plugin: str
-    scene: Callable[[Cluster, Chain], Scene]
+    scene: Callable[[Cluster], Scene]
+    networks: Callable[[Cluster, Chain], dict[str, Json]]
     rows: Callable[[Deployment], list[Row]]
     remark: str = ""
 
     def made_with(self, chain: Chain) -> str:
         """What makes the pods' networks, in words."""
         return "macvlan alone" if chain is Chain.WITHOUT else f"{self.plugin} chained behind macvlan"
+
+
+class Deployment:
+    """A scenario on a cluster: `attach` and `detach` call the plugins, all else tells what is there."""
+
+    def __init__(self, cluster: Cluster, scenario: Scenario) -> None:
+        self.cluster = cluster
+        self.scenario = scenario
+        self.scene = scenario.scene(cluster)
+
+    def attach(self, chain: Chain) -> None:
+        """Makes the pods with real CNI calls, and the services that have endpoints."""
+        for name, network in self.scenario.networks(self.cluster, chain).items():
+            _write(network, self.cluster.path(NETWORKS, f"{name}.conflist"))
+        self.cluster.lab.up(*self.scene.pods)
+        for nic in self.scene.nics:
+            self.cluster.runtime(nic.node).add(self.network(nic), nic.pod, nic.ifname)
+        serve(self.cluster.nodes, self.services)
+        _write({"scenario": self.scenario.name, "chain": chain.value}, self.cluster.path(CHOICE))
+
+    def detach(self) -> None:
+        """Deletes the pods as a runtime does, last NIC first."""
+        for nic in reversed(self.scene.nics):
+            self.cluster.runtime(nic.node).delete(self.network(nic), nic.pod, nic.ifname)
+        self.cluster.lab.remove(*self.scene.pods)
+
+    def end(self, pod: str, ifname: str) -> End:
+        """A NIC that the plugins have made, as one end of a way."""
+        nic = next(nic for nic in self.scene.nics if (nic.pod.name, nic.ifname) == (pod, ifname))
+        addresses = self.cluster.addresses(nic.node, self.network(nic), nic.pod, nic.ifname)
+        return End(nic.pod.netns, addresses)
+
+    def network(self, nic: Nic) -> Json:
+        """The NIC's configuration list, read where a runtime reads it."""
+        return _read(self.cluster.path(NETWORKS, f"{nic.network}.conflist"))
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every way that must work."""
+        return self.scenario.rows(self)
+
+    @property
+    def services(self) -> list[Service]:
+        """Those that some row leads to."""
+        return list(dict.fromkeys(row.service for row in self.rows if row.service))
+
+
+def deployed(cluster: Cluster, scenarios: Sequence[Scenario]) -> tuple[Deployment, Chain]:
+    """What is up, and what made it; LabError when no lab is."""
+    choice = _read(cluster.path(CHOICE))
+    return Deployment(cluster, named(choice["scenario"], scenarios)), Chain(choice["chain"])
+
+
+def named(name: str, scenarios: Sequence[Scenario]) -> Scenario:
+    """The scenario of that name; LabError lists what there is."""
+    for scenario in scenarios:
+        if scenario.name == name:
+            return scenario
+    raise LabError(f"there is no scenario {name}: there are {', '.join(each.name for each in scenarios)}")
+
+
+def _write(value: Json, path: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2)
+
+
+def _read(path: str) -> Json:
+    try:
+        with open(path, encoding="utf-8") as file:
+            value: Json = json.load(file)
+    except FileNotFoundError as error:
+        raise LabError("no lab is up: `underlay lab up` builds one") from error
+    return value

@@ -28,6 +28,14 @@ class Service:
         return SERVICES.host(self.number)
 
 
+def numbered(endpoints: dict[str, Addresses]) -> dict[str, Service]:
+    """A service for each endpoint, by name; its port there is its own, so that they may share a pod."""
+    return {
+        name: Service(name, number, endpoint, target_port=8000 + number)
+        for number, (name, endpoint) in enumerate(endpoints.items(), 11)
+    }
+
+
 def serve(nodes: Sequence[Node], services: Sequence[Service]) -> None:
     """Makes each service known on each node, in the place of all that were known before."""
     ruleset = "".join(_table(version, services) for version in VERSIONS)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from textwrap import TextWrapper
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from underlay.lab.addresses import VERSIONS, Addresses, Subnets
-from underlay.lab.cluster import Cluster
 from underlay.lab.matrix import Cell, Line
 from underlay.lab.networks import Chain
+from underlay.lab.overlay import OverlayPod
+from underlay.lab.scenario import Deployment
 
 WIDE = 100  # columns from which there is room for the addresses that the other ends saw
+CONTINUED = " \\"  # what a shell reads on after
+# An option of `ip` and its value stay on one line.
+PAIR = re.compile(
+    r"\b(add|address|dev|from|lladdr|lookup|metric|mtu|netns|nud|priority|proto|scope|src|table|via) "
+)
 NARROWEST = len("✗ no answer")  # so that two matrices have one shape
 
 
@@ -35,20 +43,33 @@ def matrix_table(lines: Sequence[Line], chain: Chain, width: int) -> Table:
     return table
 
 
-def verdict(lines: Sequence[Line], chain: Chain) -> Text:
-    """How many rows are right, and which are not as they must be with this chain."""
+def verdict(lines: Sequence[Line], chain: Chain, made_with: str) -> Text:
+    """How many rows are right, and which are not as they must be with this chain; `made_with` names it."""
     right = sum(not any(cell.fault for cell in line.cells) for line in lines)
-    text = Text(f"{right} of {len(lines)} rows are right with {chain.value}.")
+    text = Text(f"{right} of {len(lines)} rows are right with {made_with}.")
     if wrong := [line.row.text for line in lines if not line.is_expected(chain)]:
         text.append(f" Not as it must be: {'; '.join(wrong)}.", "bold red")
     return text
 
 
-def cluster_table(cluster: Cluster) -> Table:
+def commands_text(commands: Iterable[str], width: int | None) -> Text:
+    """Commands to be copied, a line each; broken as a shell continues a line where `width` is given."""
+    if width is None:
+        return Text("\n".join(f"  {command}" for command in commands))
+    wrapper = TextWrapper(
+        width - len(CONTINUED), initial_indent="  ", subsequent_indent="      ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    whole = (PAIR.sub("\\1\N{NO-BREAK SPACE}", command) for command in commands)
+    folded = "\n".join(f"{CONTINUED}\n".join(wrapper.wrap(command)) for command in whole)
+    return Text(folded.replace("\N{NO-BREAK SPACE}", " "))
+
+
+def cluster_table(here: Deployment) -> Table:
     """Every machine of the lab, by the name of its namespace."""
     table = _table("namespace", "IPv4", "IPv6")
     for section in (_networks, _machines, _nodes, _pods, _services):
-        for name, values in section(cluster):
+        for name, values in section(here):
             table.add_row(name, *(str(values.of(version)) for version in VERSIONS))
         table.add_section()
     return table
@@ -79,32 +100,34 @@ def _style(cell: Cell, chain: Chain) -> str:
 Rows = Iterable[tuple[str, Addresses | Subnets]]
 
 
-def _networks(cluster: Cluster) -> Rows:
-    for lan in (cluster.lan_a, cluster.lan_b, cluster.outside):
+def _networks(here: Deployment) -> Rows:
+    for lan in (here.cluster.lan_a, here.cluster.lan_b, here.cluster.outside):
         yield lan.netns.name, lan.subnets
 
 
-def _machines(cluster: Cluster) -> Rows:
+def _machines(here: Deployment) -> Rows:
+    cluster = here.cluster
     for router in (cluster.gateway_a, cluster.gateway_b):
         yield f"{router.netns.name} eth0", router.lan.gateway
         yield f"{router.netns.name} eth1", router.outside
-    for host in (cluster.client, cluster.external):
+    for host in (cluster.client, cluster.client_b, cluster.external):
         yield f"{host.netns.name} eth0", host.addresses
 
 
-def _nodes(cluster: Cluster) -> Rows:
-    for node in (cluster.node1, cluster.node2):
+def _nodes(here: Deployment) -> Rows:
+    for node in here.cluster.nodes:
         for dev, addresses in node.devices.items():
             yield f"{node.netns.name} {dev}", addresses
 
 
-def _pods(cluster: Cluster) -> Rows:
-    for pod in (cluster.overlay1, cluster.overlay2):
-        yield f"{pod.netns.name} eth0", pod.addresses
-    for nic in cluster.nics:
-        yield f"{nic.pod.netns.name} {nic.ifname}", cluster.addresses(nic.pod, nic.ifname)
+def _pods(here: Deployment) -> Rows:
+    for pod in (here.cluster.overlay1, here.cluster.overlay2, *here.scene.pods):
+        if isinstance(pod, OverlayPod):
+            yield f"{pod.netns.name} eth0", pod.addresses
+    for nic in here.scene.nics:
+        yield f"{nic.pod.netns.name} {nic.ifname}", here.end(nic.pod.name, nic.ifname).addresses
 
 
-def _services(cluster: Cluster) -> Rows:
-    for service in cluster.services.values():
+def _services(here: Deployment) -> Rows:
+    for service in here.services:
         yield f"ClusterIP {service.name}", service.addresses
