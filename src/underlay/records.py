@@ -8,25 +8,22 @@ only while something is in them.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from underlay.cni.errors import IoFailure, TryAgainLater
+from underlay.cni.errors import IoFailure
+from underlay.locks import exclusive, shared
 from underlay.objects import Object, Rule, as_json, from_json, typed
 from underlay.plan import MainDefault, Plan
 
 FORMAT = 1
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
-LOCK_SECONDS = 60.0  # longer than any call holds one, shorter than a runtime waits
-POLL_SECONDS = 0.005
 DISPLACED = "displaced.json"
 UNFINISHED = ".tmp"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -169,7 +166,7 @@ class Records:
         """The records of a container, or of a directory that `containers` named, under its lock."""
         fits = len(container_id.encode()) <= NAME_MAX
         directory = os.path.join(self._host, container_id if fits else _hashed(container_id))
-        with self._locked(directory, fcntl.LOCK_EX):
+        with exclusive(directory, self._state):
             pod = PodRecords(directory)
             pod.drop_unfinished()
             yield pod
@@ -177,97 +174,18 @@ class Records:
     @contextmanager
     def sharing(self) -> Iterator[None]:
         """For calls that add to what all pods of the node share; any number at once."""
-        with self._locked(self._host, fcntl.LOCK_SH):
+        with shared(self._host, self._state):
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """For the call that removes what all pods of the node share."""
-        with self._locked(self._host, fcntl.LOCK_EX):
+        with exclusive(self._host, self._state):
             yield
-
-    @contextmanager
-    def _locked(self, directory: str, how: int) -> Iterator[None]:
-        fd = _lock(directory, how)
-        try:
-            yield
-        finally:
-            # Directories go with their last entry, up to the state's own, while the lock is still held.
-            with suppress(OSError):
-                while directory.startswith(self._state):
-                    os.rmdir(directory)
-                    directory = os.path.dirname(directory)
-            os.close(fd)
-
-
-def _lock(directory: str, how: int) -> int:
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            _make_directories(directory)
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and time.monotonic() < deadline:
-                continue  # another call has just removed it
-            raise IoFailure(f"the state directory {directory}: {error.strerror}") from error
-        if _try_lock(fd, how, deadline, directory) and _is_still(directory, fd):
-            return fd
-        os.close(fd)
 
 
 def _for_root_alone(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _make_directories(directory: str) -> None:
-    """Every level for root alone: what DEL follows, nobody else may write."""
-    if os.path.isdir(directory):
-        return
-    _make_directories(os.path.dirname(directory))
-    with suppress(FileExistsError):
-        os.mkdir(directory, 0o700)
-
-
-def _try_lock(fd: int, how: int, deadline: float, directory: str) -> bool:
-    while True:
-        try:
-            fcntl.flock(fd, how | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                holder = _holder(fd)
-                os.close(fd)
-                raise TryAgainLater(
-                    f"the lock {directory} was not free for {LOCK_SECONDS:.0f} s", f"it is held by {holder}"
-                ) from None
-            time.sleep(POLL_SECONDS)  # flock has no timed form
-
-
-def _is_still(directory: str, fd: int) -> bool:
-    """Whether the lock is on what everybody else will open, not on a directory that was removed."""
-    try:
-        return os.path.samestat(os.stat(directory), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
-def _holder(fd: int) -> str:
-    inode = f":{os.fstat(fd).st_ino} "
-    with suppress(OSError), open("/proc/locks") as locks:
-        for line in locks:
-            fields = line.split()
-            if inode in line and "->" not in fields:
-                return _process(fields[4])
-    return "a process that is not visible from here"
-
-
-def _process(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        command = "a process that has ended"
-    return f"process {pid} ({command})"
 
 
 def encode(record: Record) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from underlay.lab.connectivity import Probe
 from underlay.lab.echo import Server
 from underlay.lab.errors import PluginError
 from underlay.lab.namespace import Netns, delete
-from underlay.lab.overlay import OverlayPod, connect
+from underlay.lab.overlay import OverlayPod, connect, refuse_spoofing
 from underlay.lab.pod import Json, Pod
 from underlay.lab.runtime import Runtime
 from underlay.lab.topology import Host, Node
@@ -79,6 +79,7 @@ def scene(world: World) -> Scene:
     node, second = world.node(11), world.node(12)
     overlay, here, there = (world.overlay_pod(n, i) for n, i in ((node, 5), (node, 6), (second, 7)))
     connect([node, second])
+    refuse_spoofing([node, second])
     hosts: list[Host | OverlayPod] = [world.host(lan_a), world.host(lan_b), world.external(), here, there]
     others = [(host.netns, [host.addresses.of(v) for v in VERSIONS]) for host in hosts]
     others.append((node.netns, [each.of(v) for each in node.devices.values() for v in VERSIONS]))

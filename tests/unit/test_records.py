@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from underlay import records as module
+from underlay import locks
 from underlay.cni.errors import IoFailure, TryAgainLater
 from underlay.objects import HOST, POD, Neigh, Route, Rule, Sysctl, VethPair
 from underlay.objects.route import Hop
@@ -127,7 +127,7 @@ def test_an_unwritable_state_is_said_before_anything_is_changed(tmp_path: Path) 
 def test_one_container_is_changed_by_one_call_at_a_time(
     records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.05)
 
     with records.pod("c1"), pytest.raises(TryAgainLater) as refused, records.pod("c1"):
         pass

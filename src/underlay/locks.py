@@ -1,0 +1,116 @@
+"""Directories as locks: what is being changed is in them, and they exist only while something is.
+
+`flock` locks, so a call in this process, another thread and another process exclude each other, and
+the kernel frees what a killed call held.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from underlay.cni.errors import IoFailure, TryAgainLater
+
+LOCK_SECONDS = 60.0  # a call that waits longer tells the runtime to come again
+POLL_SECONDS = 0.005
+
+
+@contextmanager
+def exclusive(directory: str, root: str) -> Iterator[None]:
+    """Holds a directory alone, made if need be. On leaving it goes if it is empty, and so do its
+    parents down from `root`, which is one of them.
+
+    TryAgainLater names the holder when the lock is not free in time; IoFailure the directory that
+    can't be made.
+    """
+    with _locked(directory, root, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def shared(directory: str, root: str) -> Iterator[None]:
+    """Holds a directory together with all others who share it."""
+    with _locked(directory, root, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _locked(directory: str, root: str, how: int) -> Iterator[None]:
+    fd = _lock(directory, how)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # something is in it
+            while directory.startswith(root):
+                os.rmdir(directory)  # while the lock is still held
+                directory = os.path.dirname(directory)
+        os.close(fd)
+
+
+def _lock(directory: str, how: int) -> int:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            _make_directories(directory)
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and time.monotonic() < deadline:
+                continue  # another call has just removed it
+            raise IoFailure(f"the state directory {directory}: {error.strerror}") from error
+        if _try_lock(fd, how, deadline, directory) and _is_still(directory, fd):
+            return fd
+        os.close(fd)
+
+
+def _make_directories(directory: str) -> None:
+    """Every level for root alone: what DEL follows, nobody else may write."""
+    if os.path.isdir(directory):
+        return
+    _make_directories(os.path.dirname(directory))
+    with suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+
+
+def _try_lock(fd: int, how: int, deadline: float, directory: str) -> bool:
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = _holder(fd)
+                os.close(fd)
+                raise TryAgainLater(
+                    f"the lock {directory} was not free for {LOCK_SECONDS:.0f} s", f"it is held by {holder}"
+                ) from None
+            time.sleep(POLL_SECONDS)  # flock has no timed form
+
+
+def _is_still(directory: str, fd: int) -> bool:
+    """Whether the lock is on what everybody else will open, not on a directory that was removed."""
+    try:
+        return os.path.samestat(os.stat(directory), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(fd: int) -> str:
+    inode = f":{os.fstat(fd).st_ino} "
+    with suppress(OSError), open("/proc/locks") as locks:
+        for line in locks:
+            fields = line.split()
+            if inode in line and "->" not in fields:
+                return _process(fields[4])
+    return "a process that is not visible from here"
+
+
+def _process(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        command = "a process that has ended"
+    return f"process {pid} ({command})"
