@@ -28,7 +28,7 @@ class Scene:
     log: Log
 
 
-def make(record: Record, scene: Scene) -> Applied:
+def make(record: Record, scene: Scene) -> None:
     """Makes a record's plan true, or leaves the kernel as it was and raises."""
     applied = Applied((), ())
     try:
@@ -40,7 +40,6 @@ def make(record: Record, scene: Scene) -> Applied:
         for failure in take_back(applied, scene.kernel):
             error.add_note(f"and taking it back failed: {failure.msg}")
         raise
-    return applied
 
 
 def make_anew(record: Record, probing: Probing | None, scene: Scene) -> None:
