@@ -140,6 +140,22 @@ def test_nics_come_and_go_in_any_order_and_leave_no_trace(scene: Scene, order: t
     assert state_of(scene.pod.netns).splitlines() == before[1].splitlines()
 
 
+def test_a_dual_stack_nic_beside_an_overlay_without_ipv6_speaks_both_with_its_node(scene: Scene) -> None:
+    scene.pod.netns.sysctl({"ipv6/conf/eth0/disable_ipv6": 1})
+    scene.node.netns.sysctl({f"ipv6/conf/{scene.overlay.host_end}/disable_ipv6": 1})
+    before = state_of(scene.node.netns), state_of(scene.pod.netns)
+
+    scene.attach("net1")
+    own = [address(scene.results["net1"], version) for version in VERSIONS]
+    ends = [scene.node.addresses.of(version) for version in VERSIONS]
+    ways = [Probe(scene.node.netns, Server(scene.pod.netns, at)) for at in own]
+    ways += [Probe(scene.pod.netns, Server(scene.node.netns, at)) for at in ends]
+    assert failures(ways) == []
+
+    scene.detach("net1")
+    assert (state_of(scene.node.netns), state_of(scene.pod.netns)) == before
+
+
 @pytest.mark.parametrize("gone", ["overlay NIC", "namespace", "record"])
 def test_del_works_when_the_rest_went_first(scene: Scene, world: World, gone: str) -> None:
     scene.attach("net1")

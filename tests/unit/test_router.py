@@ -86,6 +86,8 @@ def test_ipv6_is_the_same() -> None:
 
     assert ipv6_lines(planned(SUBNETS6, DUAL, facts)) == [
         "pod:  sysctl -w net.ipv6.conf.net1.disable_ipv6=0",
+        "pod:  sysctl -w net.ipv6.conf.eth0.disable_ipv6=0",
+        "host: sysctl -w net.ipv6.conf.cali5.disable_ipv6=0",
         "host: ip -6 neigh add fd00:6::9 lladdr 02:00:00:00:00:0e dev cali5 nud permanent proto 201",
         "host: ip -6 route add fd00:6::9/128 dev cali5 table 500 proto 201",
         "pod:  ip -6 neigh add fd00:6::1 lladdr ee:ee:ee:ee:ee:ee dev eth0 nud permanent proto 201",

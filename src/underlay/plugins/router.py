@@ -99,9 +99,9 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *_settings(config, nic, facts),
             *(() if config.sriov else from_node(overlay.way, nic, node, facts, chained.host_rule_table)),
             *node_is_at(overlay.way, node),
-            *_routes(config, nic, overlay, node, facts),
+            *_routes(config, nic, overlay, node, facts),  # main, then each NIC's own table
             *policy_routes(chained, nic),
-            *answers(nic),
+            *answers(nic),  # from each address by its NIC's table
             *(rule_from(address.ip, overlay.table) for address in overlay.addresses),
         ),
         node_rules=()
@@ -156,13 +156,20 @@ def _other_nic(config: Config, pod: Attachment, facts: Facts) -> OtherNic:
 
 
 def _settings(config: Config, nic: Nic, facts: Facts) -> Iterator[Object]:
-    """Of the NIC, and rp_filter of the overlay's both ends: what comes there may be answered elsewhere."""
-    yield from nic_settings(config.chained, facts.nic, nic.versions)
-    if facts.other is None:
-        return
-    yield setting(POD, facts.other.link, 4, "rp_filter", config.chained.rp_filter)
-    if facts.other.host_end and config.chained.rp_filter_on_host and not config.sriov:
-        yield setting(HOST, facts.other.host_end, 4, "rp_filter", config.chained.rp_filter)
+    """Of the NIC, and of the overlay's both ends, whose own family may be IPv4 alone.
+
+    rp_filter: what comes there may be answered elsewhere.
+    """
+    chained = config.chained
+    yield from nic_settings(chained, facts.nic, nic.versions)
+    ends = [(POD, facts.other.link)] if facts.other else []
+    if facts.other and facts.other.host_end and not config.sriov:
+        ends.append((HOST, facts.other.host_end))
+    for ns, link in ends:
+        if ns == POD or chained.rp_filter_on_host:
+            yield setting(ns, link, 4, "rp_filter", chained.rp_filter)
+        if 6 in nic.versions:
+            yield setting(ns, link, 6, "disable_ipv6", 0)
 
 
 def _routes(

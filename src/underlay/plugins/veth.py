@@ -83,12 +83,12 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *mac,
             pair,
             *_host_end(chained, nic, pair),
-            *from_node(way, nic, node, facts, chained.host_rule_table),
+            *from_node(way, nic, node, facts, chained.host_rule_table),  # a route to each pod address
             *_pod_end(chained, nic, pair),
             *nic_settings(chained, facts.nic, nic.versions),
-            *_routes(chained, nic, way, node),
+            *_routes(chained, nic, way, node),  # main, then the NIC's own table
             *policy_routes(chained, nic),
-            *answers(nic),
+            *answers(nic),  # from each pod address by that table
         ),
         node_rules=tuple(node_rule(version, chained.host_rule_table) for version in nic.versions),
         defaults=(MainDefault(nic.dev, chained.migrate_route, prefers=chained.default_route_nic),),
