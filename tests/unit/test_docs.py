@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
+from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pytest
 
 from tests.repo.tree import ROOT
+from tests.unit import test_router as router
 from tests.unit.test_veth import IPV4, NIC, SUBNETS, planned
 from underlay.cni import errors
 from underlay.cni.call import SUPPORTED
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError
 from underlay.cni.keys import NO_ALIASES, Alias, Aliases, Keys, log_options
+from underlay.cni.probing import Patience, Probing, refuse_conflict, refuse_silent_gateways
 from underlay.cni.value import Network, Value
 from underlay.log import LEVELS, LogOptions
-from underlay.oneshot import LOGS, STATE
+from underlay.objects import IP
+from underlay.oneshot import LOGS, STATE, answer
 from underlay.plugins import PLUGINS
 
 D = TypeVar("D")
@@ -34,6 +40,8 @@ EXAMPLES = sorted((ROOT / "docs/examples").glob("*.conflist"))
 REFERENCE = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
 JOURNEYS = (ROOT / "docs/how-a-packet-travels.md").read_text(encoding="utf-8")
 NOTHING = "\N{EN DASH}"
+SHARED = "Keys of both"
+PLUGIN = "PLUGIN"  # what the reference writes for the name of either
 
 
 class Row(NamedTuple):
@@ -54,7 +62,6 @@ class Recorder(Keys):
         self.aliases = aliases
         self.prefix = f"{where}." if where else ""
         self.rows: dict[str, Row] = {} if rows is None else rows
-        self.refused: list[str] = []
 
     def note(self, key: str, default: str, allowed: str) -> None:
         names = [name_of(alias) for alias in self.aliases.get(key, ())]
@@ -85,14 +92,29 @@ class Recorder(Keys):
         return default
 
     def text(self, key: str, default: D) -> str | D:
-        self.note(key, f"`{default}`", "")  # what is a good one, words say
+        self.note(key, f"`{default}`" if default else "", "")  # what is a good one, words say
+        return default
+
+    def duration(self, key: str, default: float) -> float:
+        self.note(key, f"`{default:g}s`", "")
         return default
 
     def section(self, key: str, aliases: Aliases | None = None) -> Recorder:
         return Recorder(self.aliases if aliases is None else aliases, self.prefix + key, self.rows)
 
-    def unsupported(self, key: str, off: tuple[Any, ...] = ()) -> None:
-        self.refused.append(key)
+    def sections(self, key: str) -> tuple[Keys, ...]:
+        self.note(key, "`[]`", "")
+        return (Item(NO_ALIASES, self.prefix + key, self.rows),)
+
+
+class Item(Recorder):
+    """One object of a list, with a good value for each of its keys."""
+
+    GOOD: ClassVar[Mapping[str, str]] = {"dst": "192.0.2.0/24", "gw": "192.0.2.1"}
+
+    def value(self, key: str) -> Value:
+        self.note(key, "", "")
+        return Value(self.prefix + key, self.GOOD[key])
 
 
 def code(value: object) -> str:
@@ -133,8 +155,12 @@ def tables(text: str) -> dict[str, list[str]]:
 
 
 def documented(plugin: str) -> dict[str, Row]:
-    found = tables(section_of(section_of(REFERENCE, f"`{plugin}`"), "Keys"))
-    return {key: Row(*cells[:3]) for key, cells in found.items()}
+    """The keys of a plugin's own section; and those of both, if it says that it has them."""
+    own = section_of(section_of(REFERENCE, f"`{plugin}`"), "Keys")
+    found = tables(own)
+    if f"](#{slug(SHARED)})" in own:
+        found |= tables(section_of(REFERENCE, SHARED))
+    return {key: Row(*(cell.replace(PLUGIN, plugin) for cell in cells[:3])) for key, cells in found.items()}
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
@@ -154,13 +180,6 @@ def test_aliases_defaults_and_allowed_values_are_those_of_the_code(plugin: str) 
                 assert (key, bool(cell), "`" in cell) == (key, True, False)
 
 
-@pytest.mark.parametrize("plugin", PLUGINS)
-def test_the_keys_that_are_refused_are_listed(plugin: str) -> None:
-    listed = tables(section_of(section_of(REFERENCE, f"`{plugin}`"), "Known keys that are not built yet"))
-
-    assert sorted(listed) == sorted(asked(plugin).refused)
-
-
 def test_every_error_code_has_its_row() -> None:
     classes = [
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, CniError)
@@ -171,6 +190,10 @@ def test_every_error_code_has_its_row() -> None:
     assert {number: cells[0].strip("`") for number, cells in listed.items()} == codes
 
 
+def quoted() -> dict[str, list[str]]:
+    return tables(section_of(REFERENCE, "Common errors"))
+
+
 WRONG: list[dict[str, Any]] = [
     {"service_hijack_subnet": None},
     {"service_hijack_subnet": ["10.96.0.0/33"]},
@@ -179,18 +202,88 @@ WRONG: list[dict[str, Any]] = [
     {"overlay_hijack_subnet": ["10.6.0.0/24"]},
     {"migrate_route": 2},
     {"rp_filter": {"value": "2"}},
-    {"mac_prefix": "0a:1b"},
+    {"host_rule_table": 254},
+    {"mac_prefix": "0a:1b:2c"},
+    {"mac_prefix": "0b:1b"},
+    {"only_op_mac": True},
+    {"ip_conflict": {"enabled": True, "interval": 1}},
+    {"policy_routes": [{"dst": "192.0.2.0/24", "gw": "fd00::1"}]},
+    {"policy_routes": [{"dst": "2001:db8::/32"}]},
 ]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=json.dumps)
 def test_the_messages_that_the_reference_quotes_are_those_of_the_code(wrong: dict[str, Any]) -> None:
+    error = refusal(wrong)
+
+    assert error.msg in quoted()
+    assert quoted()[error.msg][0] == str(error.code)
+
+
+def refusal(wrong: dict[str, Any]) -> CniError:
     with pytest.raises(CniError) as caught:
         planned(SUBNETS | wrong, IPV4)
+    return caught.value
 
-    quoted = tables(section_of(REFERENCE, "Common errors"))
-    assert caught.value.msg in quoted
-    assert quoted[caught.value.msg][0] == str(caught.value.code)
+
+class Occupied:
+    """A LAN on which somebody has every address, and no gateway is there."""
+
+    def holder_of(self, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str]:
+        return addresses[0], "02:00:00:00:00:99"
+
+    def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:
+        return list(gateways)
+
+    def announce(self, dev: str, addresses: tuple[IP, ...]) -> None:
+        """Nobody listens."""
+
+
+def other_refusals() -> Iterator[CniError]:
+    """Errors that come from elsewhere than the keys that both plugins have."""
+    strange = replace(router.IN_POD, other=replace(router.OVERLAY, link=NIC, host_end=None))
+    absent = replace(router.IN_POD, other=None)
+    for config, facts in (
+        ({"overlay_interface": "net1"}, router.IN_POD),
+        ({}, absent),
+        ({}, strange),
+    ):
+        with pytest.raises(CniError) as caught:
+            router.planned(SUBNETS | config, IPV4, facts)
+        yield caught.value
+    patience, own = Patience(1.0, 3), ip_address("10.6.0.9")
+    probing = Probing("eth0", (own,), {ip_address("10.6.0.1"): own}, patience, patience)
+    for refuse in (refuse_conflict, refuse_silent_gateways):
+        with pytest.raises(CniError) as caught:
+            refuse(probing, Occupied())
+        yield caught.value
+
+
+def test_the_messages_from_elsewhere_are_quoted_too() -> None:
+    found = {error.msg: str(error.code) for error in other_refusals()}
+
+    assert {msg: quoted().get(msg, [""])[0] for msg in found} == found
+
+
+def test_a_chain_without_prev_result_gets_the_message_that_is_quoted() -> None:
+    variables = {"COMMAND": "ADD", "CONTAINERID": "c0ffee", "NETNS": "/none", "IFNAME": "eth0", "PATH": "/"}
+    config = {"cniVersion": "1.0.0", "name": "lan", "log_options": {"log_file": os.devnull}} | SUBNETS
+
+    code, error = answer(
+        "veth", {f"CNI_{name}": value for name, value in variables.items()}, json.dumps(config).encode()
+    )
+
+    assert (code, error and error["code"]) == (1, 7)
+    assert error
+    assert error["msg"] in quoted()
+
+
+def test_nothing_is_quoted_that_no_test_has_seen() -> None:
+    """But for messages with names and numbers of a real node, which have an ellipsis."""
+    seen = {error.msg for error in (*map(refusal, WRONG), *other_refusals())}
+    whole = {msg for msg in quoted() if "\N{HORIZONTAL ELLIPSIS}" not in msg}
+
+    assert {msg for msg in whole - seen if not msg.startswith("prevResult is missing")} == set()
 
 
 def listed_plugins(path: Path) -> list[dict[str, Any]]:
@@ -316,5 +409,5 @@ def rows_of(text: str) -> list[str]:
 
 def test_the_files_that_the_reference_names_are_where_the_code_looks() -> None:
     assert f"`{STATE}/" in REFERENCE
-    assert f"`{LOGS}/veth.log`" in REFERENCE
+    assert f"`{LOGS}/{PLUGIN}.log`" in REFERENCE
     assert "`UNDERLAY_STATE`" in REFERENCE

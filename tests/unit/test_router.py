@@ -14,7 +14,7 @@ from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment
 from underlay.cni.result import parse as parse_result
 from underlay.facts import Facts, OtherNic, Remains
-from underlay.objects import HOST, POD, Route, Rule
+from underlay.objects import HOST, POD, Object, Route, Rule
 from underlay.objects.link import Link
 from underlay.plan import MainDefault, Plan
 from underlay.plugins import PLUGINS
@@ -193,7 +193,7 @@ def test_bad_values_are_named_with_their_keys(config: dict[str, Any], message: s
 
 def test_the_traces_of_a_nic_without_a_record_are_only_behind_this_pods_overlay() -> None:
     source = ip_network("10.6.0.9/32")
-    ours = frozenset(
+    ours: frozenset[Object] = frozenset(
         [
             Rule(POD, 4, 101, 2000, src=source),
             Rule(POD, 4, 100, 2000, src=ip_network("10.244.1.5/32")),
