@@ -354,6 +354,11 @@ def test_every_example_is_named_in_the_reference() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_page_has_a_place_still_to_be_filled(path: Path) -> None:
+    assert "<!--" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_link_inside_the_repository_leads_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text(encoding="utf-8"))
 
