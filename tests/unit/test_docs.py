@@ -209,6 +209,7 @@ WRONG: list[dict[str, Any]] = [
     {"ip_conflict": {"enabled": True, "interval": 1}},
     {"policy_routes": [{"dst": "192.0.2.0/24", "gw": "fd00::1"}]},
     {"policy_routes": [{"dst": "2001:db8::/32"}]},
+    {"policy_routes": [{"dst": "0.0.0.0/0"}]},
 ]
 
 

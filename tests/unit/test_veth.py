@@ -351,6 +351,12 @@ def test_policy_routes_are_in_main_and_in_the_nics_table() -> None:
             {"dst": "fd00:9::/64"},
             'policy_routes[0].dst: "fd00:9::/64" is IPv6, of which eth0 has no address',
         ),
+        ({"dst": "10.6.0.0/24"}, 'policy_routes[0].dst: "10.6.0.0/24" is the subnet of eth0 itself'),
+        (
+            {"dst": "0.0.0.0/0"},
+            'policy_routes[0].dst: "0.0.0.0/0" is a default route;'
+            " which NIC's is in the main table says default_route_nic",
+        ),
         ({"dst": "10.96.0.0/12"}, 'service_hijack_subnet: "10.96.0.0/12" is the route of eth0 itself'),
     ],
 )

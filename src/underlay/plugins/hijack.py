@@ -48,11 +48,13 @@ def hijacked(nic: Nic, hijacks: tuple[Hijack, ...]) -> Iterator[Network]:
             yield hijack.subnet
 
 
-def left_out(nic: Nic, next_hops: Mapping[int, IP | None], hijacks: tuple[Hijack, ...]) -> Iterator[str]:
-    """A line for each subnet that gets no route, with the reason."""
+def left_out(
+    nic: Nic, next_hops: Mapping[int, IP | None], hijacks: tuple[Hijack, ...], who: str
+) -> Iterator[str]:
+    """A line for each subnet that gets no route; `who` ends the sentence where nobody leads there."""
     for hijack in hijacks:
         version = hijack.subnet.version
         if version not in nic.versions:
             yield f"{hijack.key}: {hijack.subnet} left out, {nic.dev} has no IPv{version} address"
         elif version not in next_hops:
-            yield f"{hijack.key}: {hijack.subnet} left out, the node has no IPv{version} address"
+            yield f"{hijack.key}: {hijack.subnet} left out, {who.format(version=version)}"

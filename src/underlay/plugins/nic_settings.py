@@ -8,12 +8,12 @@ from underlay.cni.errors import InvalidConfig
 from underlay.cni.plugin import Attachment
 from underlay.cni.probing import Probing
 from underlay.facts import Facts
-from underlay.objects import IP, MAIN, POD, LinkAddress, LinkUp, Ns, Object, Route, TxQueueLen
+from underlay.objects import IP, MAIN, POD, LinkAddress, LinkUp, Network, Ns, Object, Route, TxQueueLen
 from underlay.objects.link import Link
 from underlay.objects.sysctl import setting
 from underlay.plan import Plan
 from underlay.plugins.chained import Chained
-from underlay.plugins.nic import Nic, nic_of, route_by
+from underlay.plugins.nic import Nic, nic_of, route_by, subnets
 
 
 def without_routing(config: Chained, nic: Nic, link: Link) -> Plan | None:
@@ -48,12 +48,18 @@ def nic_settings(config: Chained, link: Link, versions: tuple[int, ...]) -> Iter
 def policy_routes(config: Chained, nic: Nic) -> Iterator[Route]:
     """The further routes on this NIC, for everybody in the pod; its own table has them already."""
     for number, given in enumerate(config.policy_routes):
-        if given.dst.version not in nic.versions:
-            raise InvalidConfig(
-                f'policy_routes[{number}].dst: "{given.dst}" is IPv{given.dst.version},'
-                f" of which {nic.dev} has no address"
-            )
+        if reason := _refused(given.dst, nic):
+            raise InvalidConfig(f'policy_routes[{number}].dst: "{given.dst}" is {reason}')
         yield route_by(nic, given, MAIN)
+
+
+def _refused(dst: Network, nic: Nic) -> str:
+    """Why there can be no further route to a destination; empty if there can."""
+    if dst.version not in nic.versions:
+        return f"IPv{dst.version}, of which {nic.dev} has no address"
+    if not dst.prefixlen:
+        return "a default route; which NIC's is in the main table says default_route_nic"
+    return f"the subnet of {nic.dev} itself" if dst in subnets(nic) else ""
 
 
 def outranked(config: Chained, ends: Mapping[Ns, str], facts: Facts) -> Iterator[str]:

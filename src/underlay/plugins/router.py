@@ -113,7 +113,9 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
         ),
         reported=mac,
         notes=(
-            *left_out(nic, overlay.way.next_hops, chained.hijacks),
+            *left_out(
+                nic, overlay.way.next_hops, chained.hijacks, f"{overlay.dev} has no IPv{{version}} default"
+            ),
             *outranked(chained, {POD: nic.dev, HOST: overlay.way.host_dev}, facts),
         ),
     )

@@ -94,7 +94,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
         defaults=(MainDefault(nic.dev, chained.migrate_route, prefers=chained.default_route_nic),),
         reported=mac if made else (*mac, pair),
         notes=(
-            *left_out(nic, way.next_hops, chained.hijacks),
+            *left_out(nic, way.next_hops, chained.hijacks, "the node has no IPv{version} address"),
             *outranked(chained, {POD: pair.pod_dev, HOST: pair.host_dev}, facts),
         ),
     )
