@@ -14,7 +14,8 @@ Interface = IPv4Interface | IPv6Interface
 
 @dataclass(frozen=True, slots=True)
 class OtherNic:
-    """Another NIC of the pod. `host_end` is its end on the node, None where it has none there."""
+    """Another NIC of the pod. `host_end` is its end on the node (the bridge, where that is a port of
+    one), None where it has none there."""
 
     link: Link
     addresses: tuple[Interface, ...]

@@ -49,7 +49,7 @@ def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]
 def _takes_from(newer: MainDefault, claim: MainDefault) -> bool:
     if newer.dev == claim.dev or newer.migrate == NEVER:
         return False
-    by_order = nic_order(claim.dev) < nic_order(newer.dev)
+    by_order = not claim.takes_over or nic_order(claim.dev) < nic_order(newer.dev)
     is_firm = claim.takes_over and claim.migrate == ALWAYS
     if newer.migrate == ALWAYS:
         return by_order or not is_firm

@@ -10,7 +10,7 @@ from dataclasses import replace
 from underlay.cni.attach import Scene, make, make_anew, undo, withdraw
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import Attachment, C, first_of
-from underlay.cni.probing import announce, refuse_conflict
+from underlay.cni.probing import announce, refuse_conflict, refuse_silent_gateways
 from underlay.cni.request import Json, Request, attachment_of, facts_for, keys_of, parsed, previous_of
 from underlay.cni.result import Interface, Result, render
 from underlay.facts import Facts
@@ -52,6 +52,8 @@ def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Sce
     probing = request.plugin.probing(config, attachment, facts) if request.plugin.probing else None
     if probing:
         refuse_conflict(probing, scene.kernel)
+        if known:  # asked before what works is undone, and again from the MAC that it will have
+            refuse_silent_gateways(probing, scene.kernel)
     if known:
         first_of(_undone(known, netns_id, request, scene))
         facts = facts_for(request, config, attachment, scene)
@@ -90,7 +92,7 @@ def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:
 
 
 def _digest(request: Request[C], attachment: Attachment, facts: Facts, netns_id: str) -> str:
-    """Of all that a plan is made from and that its own ADD does not change."""
+    """Of what decides a plan and is not changed by its own ADD."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
     previous = render(attachment.previous, call.cni_version) if attachment.previous else None

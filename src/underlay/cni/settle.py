@@ -54,7 +54,7 @@ def _settle_family(
         if dev in claims and loses(claims[dev], list(claims.values()), holders):
             failures += _take(dev, version, pod, kernel)
             continue
-        for failure in _give_back(dev, version, pod, kernel):
+        for failure in _give_back(dev, version, leaving, pod, kernel):
             log.event("main-default", "warning", message=failure.msg)
     return failures
 
@@ -91,7 +91,7 @@ def _of(version: int, objects: Iterable[Object]) -> tuple[Object, ...]:
 def _take(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
     """Takes a NIC's defaults of one family out of main; they are written down before they are gone."""
     taken = [r for r in kernel.main_defaults() if r.dst.version == version and dev in r.devs]
-    settings = _router_defaults(dev, kernel) if version == 6 else []
+    settings = _ra_default_setting(dev, kernel) if version == 6 else []
     link = kernel.link(POD, dev)
     if link is None or not (taken or settings):
         return []
@@ -107,13 +107,13 @@ def _take(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[C
     return failures
 
 
-def _router_defaults(dev: str, kernel: NodeKernel) -> list[Sysctl]:
+def _ra_default_setting(dev: str, kernel: NodeKernel) -> list[Sysctl]:
     """The setting by which router advertisements bring a default back later, if it is on."""
     found = kernel.found(Sysctl(POD, 6, dev, "accept_ra_defrtr", 0))
     return [found] if isinstance(found, Sysctl) and found.value else []
 
 
-def _give_back(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
+def _give_back(dev: str, version: int, leaving: str, pod: PodRecords, kernel: NodeKernel) -> list[CniError]:
     """Puts a NIC's defaults of one family back into main. What can't be is kept for the next time."""
     displaced = pod.displaced()
     if dev not in displaced:
@@ -121,7 +121,7 @@ def _give_back(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> l
     failures: list[CniError] = []
     done = []
     for obj in _of(version, displaced[dev].objects):
-        failed = _put_back(obj, dev, kernel)
+        failed = _put_back(obj, dev, leaving, kernel)
         failures += failed
         done += [] if failed else [obj]
     rest = tuple(obj for obj in displaced[dev].objects if obj not in done)
@@ -129,14 +129,15 @@ def _give_back(dev: str, version: int, pod: PodRecords, kernel: NodeKernel) -> l
     return failures
 
 
-def _put_back(obj: Object, dev: str, kernel: NodeKernel) -> list[CniError]:
+def _put_back(obj: Object, dev: str, leaving: str, kernel: NodeKernel) -> list[CniError]:
     if isinstance(obj, Sysctl):
         return _replace(replace(obj, value=0), obj, kernel)
     if not isinstance(obj, Route):
         return []
     rest = obj.without(dev)
-    if rest and rest in kernel.main_defaults():
-        return _replace(rest, obj, kernel)  # the multipath route, whole again
+    # The multipath route, whole again; but the kernel drops all of it when one of its links goes.
+    if rest and leaving not in obj.devs and rest in kernel.main_defaults():
+        return _replace(rest, obj, kernel)
     return kernel.restore(obj.hops_by(dev))
 
 

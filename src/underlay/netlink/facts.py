@@ -71,10 +71,15 @@ class NodeKernel(Netlink):
         return OtherNic(link, _global_addresses(self, POD, link.index), self._host_end(link))
 
     def _host_end(self, link: Link) -> Link | None:
-        """The other end of a pod's veth, if that is in the namespace that this call has for the host."""
+        """The other end of a pod's veth, if that is in the namespace that this call has for the host.
+
+        Where it is a port of a bridge, the bridge: that is where the node speaks with the pod.
+        """
         if link.kind != "veth" or link.peer_netns != _netns_id(self, POD, self.netns_fd(HOST)):
             return None
-        return self.link_at(HOST, link.peer)
+        end = self.link_at(HOST, link.peer)
+        bridge = self.link_at(HOST, end.master) if end and end.master else None
+        return bridge if bridge and bridge.kind == "bridge" else end
 
     def holder_of(self, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str] | None:
         """Who else has one of the addresses: which, and by which MAC; the node's own MACs don't count."""

@@ -18,6 +18,7 @@ from underlay.objects.wire import (
     IFLA_LINK,
     IFLA_LINK_NETNSID,
     IFLA_LINKINFO,
+    IFLA_MASTER,
     IFLA_MTU,
     IFLA_TXQLEN,
     RTM_GETLINK,
@@ -54,6 +55,7 @@ class Link:
     peer_netns: int = -1
     kind: str = ""
     tx_queue_len: int = 0  # packets
+    master: int = 0  # the index of the bridge that it is a port of
 
 
 def link_by_name(name: str) -> Message:
@@ -79,6 +81,7 @@ def decode_link(body: bytes) -> Link:
         peer_netns=i32(attrs[IFLA_LINK_NETNSID]) if IFLA_LINK_NETNSID in attrs else -1,
         kind=attributes(attrs.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
         tx_queue_len=u32(attrs[IFLA_TXQLEN]) if IFLA_TXQLEN in attrs else 0,
+        master=u32(attrs[IFLA_MASTER]) if IFLA_MASTER in attrs else 0,
         settings=_settings(attributes(attrs.get(IFLA_AF_SPEC, b""))),
     )
 

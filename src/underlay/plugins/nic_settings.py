@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeGuard
 
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.plugin import Attachment
@@ -45,16 +46,23 @@ def nic_settings(config: Chained, link: Link, versions: tuple[int, ...]) -> Iter
     yield setting(POD, link, 4, "arp_ignore", 1)  # or two NICs on one subnet answer for each other
 
 
-def policy_routes(config: Chained, nic: Nic) -> Iterator[Route]:
+def policy_routes(config: Chained, nic: Nic, siblings: Iterable[Plan]) -> Iterator[Route]:
     """The further routes on this NIC, for everybody in the pod; its own table has them already."""
+    theirs = {obj.dst: obj.dev for plan in siblings for obj in plan.present if _is_in_main(obj)}
     for number, given in enumerate(config.policy_routes):
-        if reason := _refused(given.dst, nic):
+        if reason := _refused(given.dst, nic, theirs):
             raise InvalidConfig(f'policy_routes[{number}].dst: "{given.dst}" is {reason}')
         yield route_by(nic, given, MAIN)
 
 
-def _refused(dst: Network, nic: Nic) -> str:
+def _is_in_main(obj: Object) -> TypeGuard[Route]:
+    return isinstance(obj, Route) and obj.ns == POD and obj.table == MAIN
+
+
+def _refused(dst: Network, nic: Nic, theirs: Mapping[Network, str]) -> str:
     """Why there can be no further route to a destination; empty if there can."""
+    if theirs.get(dst, nic.dev) != nic.dev:
+        return f"a route through {theirs[dst]} already, of another NIC of the pod"
     if dst.version not in nic.versions:
         return f"IPv{dst.version}, of which {nic.dev} has no address"
     if not dst.prefixlen:
@@ -73,13 +81,16 @@ def outranked(config: Chained, ends: Mapping[Ns, str], facts: Facts) -> Iterator
 def probing(config: Chained, pod: Attachment, facts: Facts) -> Probing:
     """What to ask the network for the NIC of a call, and what to announce to it."""
     nic = nic_of(pod, facts)
-    given = pod.previous.ips if pod.previous else ()
+    given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
     routes = pod.previous.routes if pod.previous else ()
-    gateways = dict.fromkeys([*(ip.gateway for ip in given), *(route.gw for route in routes)])
+    named = [*(ip.gateway for ip in given), *(route.gw for route in routes)]
+    gateways = dict.fromkeys(
+        ip for ip in named if ip and ip.version in nic.versions and not ip.is_unspecified
+    )
     return Probing(
         nic.dev,
         nic.ips,
-        {gateway: _asked_from(gateway, nic) for gateway in gateways if gateway},
+        {gateway: _asked_from(gateway, nic) for gateway in gateways},
         for_conflict=None if config.only_op_mac else config.ip_conflict,
         for_gateways=None if config.only_op_mac else config.detect_gateway,
     )

@@ -41,6 +41,7 @@ from underlay.plugins.veth import PLUGIN as VETH
 from underlay.plugins.way import (
     HOST_TABLE,
     Way,
+    first_of_node,
     from_node,
     node_addresses,
     node_is_at,
@@ -100,7 +101,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *(() if config.sriov else from_node(overlay.way, nic, node, facts, chained.host_rule_table)),
             *node_is_at(overlay.way, node),
             *_routes(config, nic, overlay, node, facts),  # main, then each NIC's own table
-            *policy_routes(chained, nic),
+            *policy_routes(chained, nic, facts.siblings),
             *answers(nic),  # from each address by its NIC's table
             *(rule_from(address.ip, overlay.table) for address in overlay.addresses),
         ),
@@ -116,7 +117,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *left_out(
                 nic, overlay.way.next_hops, chained.hijacks, f"{overlay.dev} has no IPv{{version}} default"
             ),
-            *outranked(chained, {POD: nic.dev, HOST: overlay.way.host_dev}, facts),
+            *outranked(chained, {POD: nic.dev}, facts),
         ),
     )
 
@@ -129,8 +130,8 @@ def _overlay(config: Config, pod: Attachment, facts: Facts, node: tuple[IP, ...]
     hops = [hop for route in by_main for hop in route.hops_by(dev)]
     # Links before gateways, which must be known to be on a link; and no hint at a source.
     ordered = sorted(hops, key=lambda route: route.via is not None)
-    routes = tuple(replace(hop, table=table, proto=OURS, src=None) for hop in ordered)
-    next_hops: dict[int, IP | None] = {ip.version: ip for ip in reversed(node)}
+    routes = tuple(replace(hop, table=table, proto=OURS, src=None, expires=0) for hop in ordered)
+    next_hops = first_of_node(dev, node, facts.siblings)
     next_hops |= {route.dst.version: route.via for route in reversed(routes) if route.is_default}
     host_end = found.host_end or NOWHERE
     way = Way(dev, found.link.mac, host_end.name, host_end.mac, next_hops)
@@ -165,8 +166,8 @@ def _settings(config: Config, nic: Nic, facts: Facts) -> Iterator[Object]:
     chained = config.chained
     yield from nic_settings(chained, facts.nic, nic.versions)
     ends = [(POD, facts.other.link)] if facts.other else []
-    if facts.other and facts.other.host_end and not config.sriov:
-        ends.append((HOST, facts.other.host_end))
+    if facts.other and facts.other.host_end and not config.sriov and facts.other.host_end.kind != "bridge":
+        ends.append((HOST, facts.other.host_end))  # a bridge is not this pod's to set
     for ns, link in ends:
         if ns == POD or chained.rp_filter_on_host:
             yield setting(ns, link, 4, "rp_filter", chained.rp_filter)
@@ -179,9 +180,8 @@ def _routes(
 ) -> Iterator[Object]:
     """In the pod, through the overlay's NIC: to the node and behind it, in main and in both tables."""
     subnets = tuple(hijacked(nic, config.chained.hijacks))
-    in_main = {route.dst for route in facts.pod_routes if route.table == MAIN and route.dev == overlay.dev}
-    ours = {obj.dst for plan in facts.siblings for obj in plan.present if isinstance(obj, Route)}
-    yield from to_node(overlay.way, node, subnets, MAIN, served=in_main - ours)
+    in_main = (r for r in facts.pod_routes if r.table == MAIN and r.proto != OURS and overlay.dev in r.devs)
+    yield from to_node(overlay.way, node, subnets, MAIN, served=[route.dst for route in in_main])
     yield from overlay.routes
     yield from to_node(overlay.way, node, subnets, overlay.table, served=[r.dst for r in overlay.routes])
     yield from own_routes(nic, but=node)

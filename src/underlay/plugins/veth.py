@@ -39,6 +39,7 @@ from underlay.plugins.nic_settings import (
 from underlay.plugins.way import (
     HOST_TABLE,
     Way,
+    first_of_node,
     from_node,
     node_addresses,
     node_is_at,
@@ -87,7 +88,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *_pod_end(chained, nic, pair),
             *nic_settings(chained, facts.nic, nic.versions),
             *_routes(chained, nic, way, node),  # main, then the NIC's own table
-            *policy_routes(chained, nic),
+            *policy_routes(chained, nic, facts.siblings),
             *answers(nic),  # from each pod address by that table
         ),
         node_rules=tuple(node_rule(version, chained.host_rule_table) for version in nic.versions),
@@ -110,15 +111,10 @@ def _refuse_name(ifname: str) -> None:
 def _way(pair: VethPair, nic: Nic, node: tuple[IP, ...], siblings: tuple[Plan, ...]) -> Way:
     """Through the pair; behind the node by its first address of each family.
 
-    For IPv6 without one, by the link-local address of the host end. The pod's other NICs have decided
-    already: main can have one route to a subnet, and every address of the node is as good.
+    For IPv6 without one, by the link-local address of the host end.
     """
     next_hops: dict[int, IP | None] = {6: _link_local(pair)} if 6 in nic.versions else {}
-    next_hops |= {ip.version: ip for ip in reversed(node)}
-    decided = [
-        obj for plan in siblings for obj in plan.present if isinstance(obj, Route) and obj.via in node
-    ]
-    next_hops |= {route.dst.version: route.via for route in decided if route.dev == pair.pod_dev}
+    next_hops |= first_of_node(pair.pod_dev, node, siblings)
     return Way(pair.pod_dev, pair.pod_mac, pair.host_dev, pair.host_mac, next_hops)
 
 

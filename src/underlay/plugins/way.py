@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from underlay.facts import Facts
 from underlay.objects import HOST, IP, MAIN, POD, Neigh, Network, Object, Route, Rule
+from underlay.plan import Plan
 from underlay.plugins.nic import Nic, single
 
 HOST_TABLE = 500
@@ -35,6 +36,18 @@ def node_addresses(nic: Nic, facts: Facts) -> tuple[IP, ...]:
     sources = [facts.node_sources[ip] for ip in nic.ips if ip in facts.node_sources]
     ranked = dict.fromkeys([*(ip for ip in sources if ip in facts.node_addresses), *facts.node_addresses])
     return tuple(ip for version in nic.versions for ip in ranked if ip.version == version)
+
+
+def first_of_node(dev: str, node: tuple[IP, ...], siblings: Iterable[Plan]) -> dict[int, IP | None]:
+    """The node's first address of each family, as next hop through `dev`.
+
+    The pod's other NICs have decided already: main can have one route to a subnet, and every address
+    of the node is as good.
+    """
+    theirs = (obj for plan in siblings for obj in plan.present if isinstance(obj, Route))
+    decided = {r.dst.version: r.via for r in theirs if r.dev == dev and r.via in node}
+    first: dict[int, IP | None] = {ip.version: ip for ip in reversed(node)}
+    return first | decided
 
 
 def from_node(way: Way, nic: Nic, node: tuple[IP, ...], facts: Facts, table: int) -> Iterator[Object]:
