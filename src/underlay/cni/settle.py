@@ -32,7 +32,7 @@ def settle_main_default(
     """
     claims = _claims(record for record in pod.all() if record.name != without)
     _forget_those_that_went(pod, kernel, leaving, is_last=not claims)
-    if not kernel.has(POD):
+    if not kernel.has(POD) or not (claims or pod.displaced()):
         return []
     return [failure for v in (4, 6) for failure in _settle_family(v, claims, leaving, pod, kernel, log)]
 

@@ -22,7 +22,7 @@ from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Plugin
 from underlay.facts import Facts, Interface, OtherNic, Remains
-from underlay.objects import HOST, IP, MAIN, OURS, POD, Neigh, Object, Route
+from underlay.objects import HOST, IP, MAIN, OURS, POD, Neigh, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.objects.sysctl import setting
 from underlay.plan import MainDefault, Plan
@@ -117,7 +117,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
             *left_out(
                 nic, overlay.way.next_hops, chained.hijacks, f"{overlay.dev} has no IPv{{version}} default"
             ),
-            *outranked(chained, {POD: nic.dev}, facts),
+            *outranked(chained, {ns: link.name for ns, link in _ends(config, facts)}, facts),
         ),
     )
 
@@ -165,14 +165,21 @@ def _settings(config: Config, nic: Nic, facts: Facts) -> Iterator[Object]:
     """
     chained = config.chained
     yield from nic_settings(chained, facts.nic, nic.versions)
-    ends = [(POD, facts.other.link)] if facts.other else []
-    if facts.other and facts.other.host_end and not config.sriov and facts.other.host_end.kind != "bridge":
-        ends.append((HOST, facts.other.host_end))  # a bridge is not this pod's to set
-    for ns, link in ends:
+    for ns, link in _ends(config, facts):
         if ns == POD or chained.rp_filter_on_host:
             yield setting(ns, link, 4, "rp_filter", chained.rp_filter)
         if 6 in nic.versions:
             yield setting(ns, link, 6, "disable_ipv6", 0)
+
+
+def _ends(config: Config, facts: Facts) -> Iterator[tuple[Ns, Link]]:
+    """The ends of the overlay's link that are this pod's to set: a bridge on the node is everybody's."""
+    if facts.other is None:
+        return
+    yield POD, facts.other.link
+    end = facts.other.host_end
+    if end and not config.sriov and end.kind != "bridge":
+        yield HOST, end
 
 
 def _routes(
