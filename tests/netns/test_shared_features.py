@@ -120,9 +120,13 @@ def test_a_free_address_is_not_refused_though_the_node_answers_for_it(world: Wor
 
 def test_gateways_that_answer_let_the_pod_come_up(world: World) -> None:
     world.lan(LAN_A)
-    pod, runtime = world.pod(), world.runtime(world.node())
+    node, pod = world.node(), world.pod()
 
-    runtime.add(world.network(detect_gateway=QUICK, mac_prefix="0a:1b"), pod)
+    result = world.runtime(node).add(world.network(detect_gateway=QUICK, mac_prefix="0a:1b"), pod)
+
+    for version in VERSIONS:
+        at = node.addresses.of(version)
+        assert seen(pod.netns, node.netns, at) == address(result, version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -304,6 +304,20 @@ def test_a_table_that_somebody_else_uses_is_refused_by_number() -> None:
     assert "sbr" in refused.value.details
 
 
+def test_an_address_of_the_node_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match=r"the address 10\.6\.0\.9 of eth0 is the node's own"):
+        planned(SUBNETS, IPV4, replace(ON_NODE, node_addresses=(NODE4, POD4)))
+
+
+def test_an_address_of_another_nic_of_the_pod_is_refused() -> None:
+    siblings = (planned(SUBNETS, IPV4),)
+
+    with pytest.raises(
+        InvalidConfig, match=r"of net1 is that of another NIC of the pod already"
+    ):
+        planned(SUBNETS, IPV4, replace(ON_NODE, siblings=siblings), "net1")
+
+
 @pytest.mark.parametrize(
     ("dev", "index", "table"),
     [

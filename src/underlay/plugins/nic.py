@@ -78,6 +78,23 @@ def _with_gateways(routes: Iterable[ResultRoute], announced: dict[int, IP]) -> t
     return tuple(replace(route, gw=route.gw or announced.get(route.dst.version)) for route in routes)
 
 
+def refuse_what_is_taken(nic: Nic, facts: Facts) -> None:
+    """InvalidConfig where the NIC's table or an address of it is somebody else's already."""
+    refuse_foreign_routes(nic.table, facts.pod_routes)
+    ruled = {obj.src: obj.table for plan in facts.siblings for obj in plan.present if isinstance(obj, Rule)}
+    for ip in nic.ips:
+        if ip in facts.node_addresses:
+            raise InvalidConfig(
+                f"the address {ip} of {nic.dev} is the node's own",
+                "neither could be reached by it: give the pod another address",
+            )
+        if ruled.get(single(ip), nic.table) != nic.table:
+            raise InvalidConfig(
+                f"the address {ip} of {nic.dev} is that of another NIC of the pod already",
+                "an address is answered for by one NIC: give each its own",
+            )
+
+
 def refuse_foreign_routes(table: int, routes: Iterable[Route]) -> None:
     """InvalidConfig where somebody else uses a table of ours."""
     foreign = [route for route in routes if route.table == table and route.proto != OURS]

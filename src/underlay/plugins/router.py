@@ -28,7 +28,16 @@ from underlay.objects.sysctl import setting
 from underlay.plan import MainDefault, Plan
 from underlay.plugins.chained import ALIASES, Chained, parse_chained
 from underlay.plugins.hijack import hijacked, left_out
-from underlay.plugins.nic import Nic, answers, nic_of, own_routes, refuse_foreign_routes, rule_from, table_of
+from underlay.plugins.nic import (
+    Nic,
+    answers,
+    nic_of,
+    own_routes,
+    refuse_foreign_routes,
+    refuse_what_is_taken,
+    rule_from,
+    table_of,
+)
 from underlay.plugins.nic_settings import (
     mac_address,
     nic_settings,
@@ -89,7 +98,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
     nic = nic_of(pod, facts, chained.policy_routes)
     if less := without_routing(chained, nic, facts.nic):
         return less
-    refuse_foreign_routes(nic.table, facts.pod_routes)
+    refuse_what_is_taken(nic, facts)
     # An SR-IOV NIC and its node reach each other over the wire: the subnets alone lead through the overlay.
     node = () if config.sriov else node_addresses(nic, facts)
     overlay = _overlay(config, pod, facts, node)

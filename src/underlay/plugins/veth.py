@@ -27,7 +27,7 @@ from underlay.objects import HOST, IP, MAIN, POD, LinkUp, Neigh, Object, Route, 
 from underlay.plan import MainDefault, Plan
 from underlay.plugins.chained import ALIASES, LOOSE, Chained, parse_chained
 from underlay.plugins.hijack import hijacked, left_out
-from underlay.plugins.nic import Nic, answers, nic_of, own_routes, refuse_foreign_routes, table_of
+from underlay.plugins.nic import Nic, answers, nic_of, own_routes, refuse_what_is_taken, table_of
 from underlay.plugins.nic_settings import (
     mac_address,
     nic_settings,
@@ -71,7 +71,7 @@ def plan(config: Config, pod: Attachment, facts: Facts) -> Plan:
     nic = nic_of(pod, facts, chained.policy_routes)
     if less := without_routing(chained, nic, facts.nic):
         return less
-    refuse_foreign_routes(nic.table, facts.pod_routes)
+    refuse_what_is_taken(nic, facts)
     if 6 in nic.versions and 0 < config.veth_mtu < IPV6_MTU:
         raise InvalidConfig(f"veth_mtu: {config.veth_mtu} is too small for IPv6; give {IPV6_MTU} or more")
     made = _pair_of(facts.siblings)
