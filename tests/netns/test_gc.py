@@ -17,7 +17,7 @@ from underlay.lab.echo import Server
 from underlay.lab.namespace import create, delete
 from underlay.lab.runtime import Runtime
 from underlay.netlink.facts import NodeKernel
-from underlay.objects import Object, Route
+from underlay.objects import Object
 
 VALID = "cni.dev/valid-attachments"
 
@@ -153,7 +153,7 @@ def test_gc_of_a_damaged_record_leaves_the_pods_other_nics_alone(world: World, n
 
 
 class Stubborn(Inside):
-    """A node on which one pod can't be taken off: nothing is removed, or its routes can't be read."""
+    """A node on which one pod can't be taken off: nothing is removed, or the host table can't be read."""
 
     def __init__(self, nic: Nic, state: str, what: str) -> None:
         super().__init__(nic.runtime.node, state)
@@ -163,7 +163,7 @@ class Stubborn(Inside):
     def kernel(self, path: str) -> Iterator[NodeKernel]:
         with super().kernel(path) as kernel:
             if path == self.pod:
-                setattr(kernel, self.what, {"remove": refuse, "main_defaults": fail}[self.what])
+                setattr(kernel, self.what, {"remove": refuse, "is_table_in_use": fail}[self.what])
             yield kernel
 
 
@@ -171,11 +171,11 @@ def refuse(objects: Iterable[Object]) -> list[CniError]:
     return [KernelError(f"{obj}: Device or resource busy") for obj in objects]
 
 
-def fail() -> list[Route]:
-    raise KernelError("reading the pod namespace: Device or resource busy")
+def fail(version: int, table: int) -> bool:
+    raise KernelError(f"reading table {table} for IPv{version}: Device or resource busy")
 
 
-@pytest.mark.parametrize("what", ["remove", "main_defaults"])
+@pytest.mark.parametrize("what", ["remove", "is_table_in_use"])
 def test_gc_goes_on_after_a_failure_and_reports_it(world: World, pods: list[Nic], what: str) -> None:
     first = min(pods, key=lambda nic: nic.pod.container_id)
     others = [nic.pod.name for nic in pods if nic != first]
