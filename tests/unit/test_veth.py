@@ -312,9 +312,7 @@ def test_an_address_of_the_node_is_refused() -> None:
 def test_an_address_of_another_nic_of_the_pod_is_refused() -> None:
     siblings = (planned(SUBNETS, IPV4),)
 
-    with pytest.raises(
-        InvalidConfig, match=r"of net1 is that of another NIC of the pod already"
-    ):
+    with pytest.raises(InvalidConfig, match=r"of net1 is that of another NIC of the pod already"):
         planned(SUBNETS, IPV4, replace(ON_NODE, siblings=siblings), "net1")
 
 
