@@ -5,6 +5,7 @@ It passes the same contract as the real one (tests/netns/test_kernel.py).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -13,8 +14,12 @@ from underlay.cni.errors import CniError, KernelError
 from underlay.objects import (
     HOST,
     POD,
+    Address,
+    Fdb,
     LinkAddress,
+    LinkAlias,
     LinkUp,
+    Macvlan,
     Neigh,
     Ns,
     Object,
@@ -23,16 +28,26 @@ from underlay.objects import (
     Sysctl,
     TxQueueLen,
     VethPair,
+    Vxlan,
+    links_of,
+    made_in,
+    stands_on,
 )
+from underlay.objects.fdb import FLOOD
 from underlay.plan import Added, Found, Outcome
 
 PLACE: dict[type, tuple[str, ...]] = {
     VethPair: ("host_dev",),
+    Vxlan: ("dev",),
+    Macvlan: ("ns", "dev"),
     LinkUp: ("ns", "dev"),
     Sysctl: ("ns", "version", "dev", "key"),
     LinkAddress: ("ns", "dev"),
+    LinkAlias: ("ns", "dev"),
     TxQueueLen: ("ns", "dev"),
+    Address: ("ns", "dev", "address"),
     Neigh: ("ns", "ip", "dev"),
+    Fdb: ("ns", "dev", "mac"),
     Route: ("ns", "dst", "table", "metric"),
     Rule: tuple(field.name for field in fields(Rule)),
 }
@@ -41,6 +56,7 @@ PLACE: dict[type, tuple[str, ...]] = {
 SETTINGS: dict[type, tuple[str, Any]] = {
     Sysctl: ("value", 0),
     LinkAddress: ("mac", "00:00:00:00:00:00"),
+    LinkAlias: ("alias", ""),
     TxQueueLen: ("packets", 1000),
 }
 
@@ -57,7 +73,8 @@ def with_value(obj: Any, value: Any) -> Object:
 
 
 def place(obj: Object) -> tuple[Any, ...]:
-    return (type(obj), *(getattr(obj, name) for name in PLACE[type(obj)]))
+    beside = [obj.dst] if isinstance(obj, Fdb) and obj.mac == FLOOD else []
+    return (type(obj), *(getattr(obj, name) for name in PLACE[type(obj)]), *beside)
 
 
 class FakeKernel:
@@ -69,8 +86,8 @@ class FakeKernel:
         self.refused = refused
 
     def add(self, objects: Sequence[Object]) -> list[Outcome]:
-        run = [obj for obj in objects if obj.ns == objects[0].ns]
-        return [self._add(obj) for obj in objects[: len(run)]]
+        run = itertools.takewhile(lambda obj: made_in(obj) == made_in(objects[0]), objects)
+        return [self._add(obj) for obj in run]
 
     def _add(self, obj: Object) -> Outcome:
         if obj == self.refused:
@@ -80,14 +97,14 @@ class FakeKernel:
         if missing := [dev for dev in self._devs(obj) if dev not in self.links]:
             return KernelError(f"{obj}: there is no link {missing[0][1]}")
         self.objects[place(obj)] = obj
-        if isinstance(obj, VethPair):
-            self.links |= {*obj.devs}
+        self.links |= {*links_of(obj)}
         return Added()
 
     def _devs(self, obj: Object) -> list[tuple[Ns, str]]:
         if isinstance(obj, Route):
             return [(obj.ns, dev) for dev in obj.devs]
-        return [] if isinstance(obj, VethPair | Rule) else [(obj.ns, obj.dev)]
+        ns, dev = stands_on(obj)
+        return [(ns, dev)] if dev else []
 
     def replace(self, old: Object, new: Object) -> None:
         if new == self.refused:
@@ -107,11 +124,12 @@ class FakeKernel:
 
     def _remove(self, obj: Object) -> None:
         del self.objects[place(obj)]
-        if isinstance(obj, VethPair):
-            self.links -= {*obj.devs}
-            for other in list(self.objects.values()):
-                if set(self._devs(other)) & {*obj.devs}:
-                    del self.objects[place(other)]
+        gone = {*links_of(obj)}
+        for other in list(self.objects.values()):  # a link is made before what stands on it
+            if set(self._devs(other)) & gone:
+                del self.objects[place(other)]
+                gone |= {*links_of(other)}
+        self.links -= gone
 
     def restore(self, routes: Iterable[Route]) -> list[CniError]:
         for route in routes:

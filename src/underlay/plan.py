@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from underlay.cni.errors import CniError, Conflict
-from underlay.objects import Object, Route, Rule, VethPair
+from underlay.objects import Object, Route, Rule, links_of, stands_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,11 @@ def take_back(applied: Applied, kernel: Kernel) -> list[CniError]:
 
 def revert(plan: Plan, keep: frozenset[Object], kernel: Kernel) -> list[CniError]:
     """Removes what a plan wanted, made or not, but for `keep`; returns the failures."""
-    pairs = {
-        obj.host_dev for obj in keep if isinstance(obj, VethPair)
-    }  # a pair is the same whatever its MTU
-    is_kept = {obj for obj in plan.present if isinstance(obj, VethPair) and obj.host_dev in pairs} | keep
-    doomed = [obj for obj in plan.present if obj not in is_kept]
+    kept = {link for obj in keep for link in links_of(obj)}  # a link is the same whatever its MTU
+    doomed = [obj for obj in plan.present if obj not in keep and kept.isdisjoint(links_of(obj))]
     # What stands on a link goes with the link: one message instead of dozens.
-    gone = {end for obj in doomed if isinstance(obj, VethPair) for end in obj.devs}
-    return kernel.remove(obj for obj in reversed(doomed) if (obj.ns, getattr(obj, "dev", "")) not in gone)
+    gone = {link for obj in doomed for link in links_of(obj)}
+    return kernel.remove(obj for obj in reversed(doomed) if stands_on(obj) not in gone)
 
 
 def missing(objects: Iterable[Object], kernel: Kernel) -> list[tuple[Object, Object | None]]:
@@ -151,9 +148,9 @@ def _replaceable(old: Object | None, new: Object) -> Object:
 
 def _what_is_there(old: Object | None, new: Object) -> str:
     rule = "underlay never takes over what it did not make"
-    if isinstance(new, VethPair):
-        ends = f"{new.host_dev} on the node or {new.pod_dev} in the pod"
-        return f"there is a link {ends} that is no end of this pod's pair; {rule}"
+    clash = getattr(new, "clash", None)  # a link knows best what can be in its way
+    if clash:
+        return f"{clash(old)}; {rule}"
     if old is None:
         return f"it is of a kind that underlay can't read, such as a blackhole route; {rule}"
     return f"there is: {old}; remove it, or give the pod another address or network; {rule}"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from underlay.cni.errors import CniError, KernelError
 from underlay.netlink.socket import NetlinkSocket, Refused, Reply
 from underlay.netns import entered
-from underlay.objects import HOST, POD, Ns, Object, Request, Route, VethPair, View, Write
+from underlay.objects import HOST, POD, Ns, Object, Request, Route, View, Write, links_of, made_in
 from underlay.objects.link import Link, decode_link, link_by_index, link_by_name
-from underlay.objects.wire import ECHO, EXCL, Message
+from underlay.objects.wire import EXCL, RTM_NEWLINK, Message
 from underlay.plan import Added, Found, Outcome
 
 # What these say of is not there; EAFNOSUPPORT: nothing of IPv6 is, on a kernel without it.
@@ -46,11 +46,12 @@ class Netlink:
     # As plan.Kernel
 
     def add(self, objects: Sequence[Object]) -> list[Outcome]:
-        """A run is what can share one datagram: one namespace, up to a link whose index the rest needs."""
+        """A run is what can share one datagram: sent to one namespace, up to a link that the rest needs."""
+        ns = made_in(objects[0])
         outcomes: list[Outcome | None] = []
         batch: list[Message] = []
         for obj in objects:
-            if obj.ns != objects[0].ns:
+            if made_in(obj) != ns:
                 break
             try:
                 step = self._step(obj)
@@ -59,7 +60,7 @@ class Netlink:
                 break
             if isinstance(step, Write):
                 if not outcomes:
-                    outcomes.append(self._outcome(obj, self._write(obj.ns, step)))
+                    outcomes.append(self._outcome(obj, self._write(ns, step)))
                 break
             if isinstance(step, Found):
                 outcomes.append(step)
@@ -68,9 +69,9 @@ class Netlink:
                 continue
             outcomes.append(None)  # known when the batch has been answered
             batch.append(step)
-            if step.flags & ECHO:
+            if step.type == RTM_NEWLINK and step.flags & EXCL:
                 break
-        replies = iter(self._send(objects[0].ns, batch))
+        replies = iter(self._send(ns, batch))
         pairs = zip(objects, outcomes, strict=False)
         return [self._outcome(obj, next(replies)) if outcome is None else outcome for obj, outcome in pairs]
 
@@ -91,11 +92,10 @@ class Netlink:
         return _error(obj, reply.refused)
 
     def _learn_indexes(self, obj: Object, reply: Reply) -> None:
-        """The echo of a new pair carries both its indexes, which saves asking for them."""
-        if isinstance(obj, VethPair) and reply.bodies:
+        """The echo of a new link carries its index, that of a pair both, which saves asking for them."""
+        if reply.bodies:
             made = decode_link(reply.bodies[0])
-            self._indexes[HOST, obj.host_dev] = made.index
-            self._indexes[POD, obj.pod_dev] = made.peer
+            self._indexes.update(zip(links_of(obj), (made.index, made.peer), strict=False))
 
     def replace(self, old: Object, new: Object) -> None:
         for ns, request in new.replace(self):

@@ -7,21 +7,52 @@ kind is a new file, a name in `Object` below and a row in tests/netns/test_kerne
 from __future__ import annotations
 
 from dataclasses import fields
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, TypeVar, get_args
 
+from underlay.objects.address import Address
+from underlay.objects.fdb import Fdb
 from underlay.objects.link_address import LinkAddress
+from underlay.objects.link_alias import LinkAlias
 from underlay.objects.link_up import LinkUp
+from underlay.objects.macvlan import Macvlan
 from underlay.objects.neigh import Neigh
-from underlay.objects.place import HOST, MAIN, OURS, POD, Ns, Request, View, Write
+from underlay.objects.place import (
+    HOST,
+    MAIN,
+    OURS,
+    POD,
+    Ns,
+    Request,
+    View,
+    Write,
+    links_of,
+    made_in,
+    stands_on,
+)
 from underlay.objects.route import Route
 from underlay.objects.rule import Rule
 from underlay.objects.sysctl import Sysctl
 from underlay.objects.tx_queue_len import TxQueueLen
 from underlay.objects.veth_pair import VethPair
-from underlay.objects.wire import IP, Network
+from underlay.objects.vxlan import Vxlan
+from underlay.objects.wire import IP, Interface, Network
 
-Object = VethPair | LinkUp | LinkAddress | TxQueueLen | Sysctl | Neigh | Route | Rule
+Object = (
+    VethPair
+    | Vxlan
+    | Macvlan
+    | LinkUp
+    | LinkAddress
+    | LinkAlias
+    | TxQueueLen
+    | Sysctl
+    | Address
+    | Neigh
+    | Fdb
+    | Route
+    | Rule
+)
 
 T = TypeVar("T")
 TYPES: dict[str, tuple[type, ...]] = {
@@ -30,7 +61,10 @@ TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "int | None": (int, type(None)),
     "IP": (IPv4Address, IPv6Address),
+    "IP | None": (IPv4Address, IPv6Address, type(None)),
+    "Interface": (IPv4Interface, IPv6Interface),
     "Network": (IPv4Network, IPv6Network),
+    "Network | None": (IPv4Network, IPv6Network, type(None)),
 }
 KINDS = {kind.__name__: kind for kind in get_args(Object)}
 
@@ -40,8 +74,13 @@ __all__ = [
     "MAIN",
     "OURS",
     "POD",
+    "Address",
+    "Fdb",
+    "Interface",
     "LinkAddress",
+    "LinkAlias",
     "LinkUp",
+    "Macvlan",
     "Neigh",
     "Network",
     "Ns",
@@ -53,9 +92,13 @@ __all__ = [
     "TxQueueLen",
     "VethPair",
     "View",
+    "Vxlan",
     "Write",
     "as_json",
     "from_json",
+    "links_of",
+    "made_in",
+    "stands_on",
     "typed",
 ]
 

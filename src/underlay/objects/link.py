@@ -13,7 +13,9 @@ from underlay.objects.wire import (
     IFLA_ADDRESS,
     IFLA_AF_SPEC,
     IFLA_EXT_MASK,
+    IFLA_IFALIAS,
     IFLA_IFNAME,
+    IFLA_INFO_DATA,
     IFLA_INFO_KIND,
     IFLA_LINK,
     IFLA_LINK_NETNSID,
@@ -40,9 +42,10 @@ IFLA_INET_CONF, IFLA_INET6_CONF = 1, 2
 class Link:
     """One link, seen. `kind` is that of `ip -d link`, "" for hardware; `mtu` is in bytes.
 
-    `peer` is the index of a veth's other end in the namespace whose id here is `peer_netns` (−1 for
-    this very namespace). `settings` are the per-device settings by IP version, in the order of the
-    kernel's own enumerations (IPV4_DEVCONF_* from 1, DEVCONF_* from 0).
+    `peer` is the index of a veth's other end, or of the link that a macvlan or VXLAN device is on, in
+    the namespace whose id here is `peer_netns` (−1 for this very namespace). `data` are the attributes
+    that links of this kind alone have. `settings` are the per-device settings by IP version, in the
+    order of the kernel's own enumerations (IPV4_DEVCONF_* from 1, DEVCONF_* from 0).
     """
 
     index: int
@@ -56,6 +59,8 @@ class Link:
     kind: str = ""
     tx_queue_len: int = 0  # packets
     master: int = 0  # the index of the bridge that it is a port of
+    alias: str = ""
+    data: bytes = b""
 
 
 def link_by_name(name: str) -> Message:
@@ -71,6 +76,7 @@ def link_by_index(index: int) -> Message:
 def decode_link(body: bytes) -> Link:
     _, _, index, flags, _ = IFINFO.unpack_from(body)
     attrs = attributes(body, IFINFO.size)
+    info = attributes(attrs.get(IFLA_LINKINFO, b""))
     return Link(
         index=index,
         name=attrs[IFLA_IFNAME].rstrip(b"\0").decode(),
@@ -79,9 +85,11 @@ def decode_link(body: bytes) -> Link:
         up=bool(flags & IFF_UP),
         peer=u32(attrs[IFLA_LINK]) if IFLA_LINK in attrs else 0,
         peer_netns=i32(attrs[IFLA_LINK_NETNSID]) if IFLA_LINK_NETNSID in attrs else -1,
-        kind=attributes(attrs.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
+        kind=info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
         tx_queue_len=u32(attrs[IFLA_TXQLEN]) if IFLA_TXQLEN in attrs else 0,
         master=u32(attrs[IFLA_MASTER]) if IFLA_MASTER in attrs else 0,
+        alias=attrs.get(IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
+        data=info.get(IFLA_INFO_DATA, b""),
         settings=_settings(attributes(attrs.get(IFLA_AF_SPEC, b""))),
     )
 

@@ -60,6 +60,35 @@ class View(Protocol):
         """The value of a file below /proc/sys/net, None where there is none."""
 
 
+class Placed(Protocol):
+    """Any kernel object, as far as where it stands goes."""
+
+    @property
+    def ns(self) -> Ns: ...
+
+
+def links_of(obj: Placed) -> tuple[tuple[Ns, str], ...]:
+    """The links that come with an object and go with it, by namespace and name; none for most kinds.
+
+    A kind that makes links has them as `links`, the one first whose index an echo of the request
+    carries, then the one that is that one's IFLA_LINK.
+    """
+    links: tuple[tuple[Ns, str], ...] = getattr(obj, "links", ())
+    return links
+
+
+def stands_on(obj: Placed) -> tuple[Ns, str]:
+    """The link that takes the object along when it goes; its name is "" where no single one does."""
+    link: tuple[Ns, str] = getattr(obj, "stands_on", None) or (obj.ns, getattr(obj, "dev", ""))
+    return link
+
+
+def made_in(obj: Placed) -> Ns:
+    """The namespace that the request goes to which makes an object: its own, unless its kind says other."""
+    ns: Ns = getattr(obj, "made_in", obj.ns)
+    return ns
+
+
 def on(ns: Ns, command: str) -> str:
     """A line of a plan: the namespace, then the command that a person would type there."""
     return f"{ns + ':':5} {command}"

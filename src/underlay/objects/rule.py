@@ -1,4 +1,4 @@
-"""A rule of policy routing: which table answers for a source address."""
+"""A rule of policy routing: which table answers for a source, a destination, or both."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from underlay.objects.wire import (
 )
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, res1, res2, action, flags
-FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 2, 6, 15, 21
+FRA_DST, FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 1, 2, 6, 15, 21
 FRA_SUPPRESS_PREFIXLEN = 14
 FR_ACT_TO_TBL = 1
 INVERT = 2  # `not from`
-PLAIN = {FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL, FRA_SUPPRESS_PREFIXLEN}
+PLAIN = {FRA_DST, FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL, FRA_SUPPRESS_PREFIXLEN}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`from src lookup table`; without `src`, from all. Rules that differ in proto alone can both stand."""
+    """`from src to dst lookup table`; None is any. Rules that differ in proto alone can both stand."""
 
     ns: Ns
     version: int
@@ -42,11 +42,14 @@ class Rule:
     priority: int
     src: Network | None = None
     proto: int = OURS
-    PARSE: ClassVar = {"src": ip_network}
+    dst: Network | None = None
+    PARSE: ClassVar = {"src": ip_network, "dst": ip_network}
 
     def __str__(self) -> str:
-        source = "all" if self.src is None else _bare(self.src)
-        command = f"rule add from {source} lookup {self.table} priority {self.priority} proto {self.proto}"
+        selected = "from all" if self.src is None else f"from {_bare(self.src)}"
+        if self.dst is not None:
+            selected += f" to {_bare(self.dst)}"
+        command = f"rule add {selected} lookup {self.table} priority {self.priority} proto {self.proto}"
         return on(self.ns, f"{ip_command(self.version)} {command}")
 
     def add(self, view: View) -> Request:
@@ -59,11 +62,12 @@ class Rule:
         return Message(RTM_DELRULE, 0, self._body())
 
     def _body(self) -> bytes:
-        length = self.src.prefixlen if self.src else 0
-        header = HEADER.pack(family_of(self.version), 0, length, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
-        source = attribute(FRA_SRC, self.src.network_address.packed) if self.src else b""
+        to, source = (self.dst.prefixlen if self.dst else 0), (self.src.prefixlen if self.src else 0)
+        header = HEADER.pack(family_of(self.version), to, source, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+        selectors = ((FRA_DST, self.dst), (FRA_SRC, self.src))
+        selected = (attribute(kind, net.network_address.packed) for kind, net in selectors if net)
         rest = number(FRA_PRIORITY, self.priority) + number(FRA_TABLE, self.table)
-        return header + source + rest + attribute(FRA_PROTOCOL, bytes([self.proto]))
+        return header + b"".join(selected) + rest + attribute(FRA_PROTOCOL, bytes([self.proto]))
 
     def found(self, view: View) -> Rule | None:
         return self if self in rules(view, self.ns, self.version) else None
@@ -82,7 +86,7 @@ def rules(view: View, ns: Ns, version: int) -> list[Rule]:
 def _decode(ns: Ns, version: int, body: bytes) -> Rule | None:
     family, dst_len, src_len, tos, table, _, _, action, flags = HEADER.unpack_from(body)
     attrs = attributes(body, HEADER.size)
-    if family != family_of(version) or dst_len or tos or action != FR_ACT_TO_TBL:
+    if family != family_of(version) or tos or action != FR_ACT_TO_TBL:
         return None
     if flags & INVERT or not attrs.keys() <= PLAIN:
         return None
@@ -95,6 +99,7 @@ def _decode(ns: Ns, version: int, body: bytes) -> Rule | None:
         priority=u32(attrs[FRA_PRIORITY]) if FRA_PRIORITY in attrs else 0,
         src=ip_network((attrs[FRA_SRC], src_len)) if FRA_SRC in attrs else None,
         proto=attrs.get(FRA_PROTOCOL, b"\0")[0],
+        dst=ip_network((attrs[FRA_DST], dst_len)) if FRA_DST in attrs else None,
     )
 
 

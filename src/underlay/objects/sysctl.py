@@ -17,9 +17,18 @@ from underlay.objects.wire import (
 )
 
 IFLA_INET_CONF = 1
-# Where the kernel keeps a setting in the array that a link carries; the IPv4 ones are set the same way.
-IPV4_PLACES = {"rp_filter": 8, "arp_ignore": 19}
-IPV6_PLACES = {"accept_ra_defrtr": 17, "disable_ipv6": 26}
+# Where the kernel keeps a setting in the array that a link carries; the IPv4 ones are set the same way,
+# but for those where more than the value depends on it: routing daemons hear of a file only, and it turns
+# off the merging of packets (LRO) that may not be forwarded.
+IPV4_PLACES = {"forwarding": 1, "send_redirects": 6, "rp_filter": 8, "arp_ignore": 19, "arp_notify": 22}
+IPV6_PLACES = {
+    "forwarding": 0,
+    "accept_ra_defrtr": 17,
+    "disable_ipv6": 26,
+    "ndisc_notify": 29,
+    "addr_gen_mode": 47,
+}
+BY_FILE = {"forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class Sysctl:
 
     def add(self, view: View) -> Request:
         place = IPV4_PLACES.get(self.key) if self.version == 4 else None
-        if place is None:
+        if place is None or self.key in BY_FILE:
             return Write(self.path, str(self.value))  # IPv6 settings have no netlink way in
         conf = attribute(IFLA_INET_CONF, number(place, self.value))
         spec = attribute(IFLA_AF_SPEC, attribute(AF_INET, conf))

@@ -12,9 +12,6 @@ from underlay.objects.wire import (
     EXCL,
     IFLA_ADDRESS,
     IFLA_IFNAME,
-    IFLA_INFO_DATA,
-    IFLA_INFO_KIND,
-    IFLA_LINKINFO,
     IFLA_MTU,
     IFLA_NET_NS_FD,
     IFLA_NUM_RX_QUEUES,
@@ -24,6 +21,7 @@ from underlay.objects.wire import (
     Message,
     attribute,
     ifinfo,
+    linkinfo,
     mac_bytes,
     number,
     text,
@@ -55,15 +53,17 @@ class VethPair:
         )
 
     @property
-    def devs(self) -> tuple[tuple[Ns, str], ...]:
-        """The links that come with this object, and go with it."""
+    def links(self) -> tuple[tuple[Ns, str], ...]:
         return ((HOST, self.host_dev), (POD, self.pod_dev))
+
+    @property
+    def stands_on(self) -> tuple[Ns, str]:
+        return HOST, ""
 
     def add(self, view: View) -> Request:
         peer = ifinfo() + self._end(self.pod_dev, self.pod_mac) + number(IFLA_NET_NS_FD, view.netns_fd(POD))
-        data = attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer))
-        info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth") + data)
-        body = ifinfo() + self._end(self.host_dev, self.host_mac) + info
+        body = ifinfo() + self._end(self.host_dev, self.host_mac)
+        body += linkinfo("veth", attribute(VETH_INFO_PEER, peer))
         return Message(RTM_NEWLINK, CREATE | EXCL | ECHO, body)
 
     def _end(self, dev: str, mac: str) -> bytes:
@@ -80,7 +80,7 @@ class VethPair:
         """Sets the MTU of a pair that is ours already."""
         return [
             (ns, Message(RTM_NEWLINK, 0, ifinfo(view.index(ns, dev)) + number(IFLA_MTU, self.mtu)))
-            for ns, dev in self.devs
+            for ns, dev in self.links
         ]
 
     def remove(self, view: View) -> Request | None:
@@ -101,3 +101,7 @@ class VethPair:
 
     def yields_to(self, new: VethPair) -> bool:
         return (self.host_mac, self.pod_mac) == (new.host_mac, new.pod_mac)
+
+    def clash(self, old: VethPair | None) -> str:
+        ends = f"{self.host_dev} on the node or {self.pod_dev} in the pod"
+        return f"there is a link {ends} that is no end of this pod's pair"

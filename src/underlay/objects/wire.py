@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import struct
 import sys
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import NamedTuple
 
 IP = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+Interface = IPv4Interface | IPv6Interface  # an address with the length of its subnet's prefix
 
-AF_INET, AF_INET6 = 2, 10
+AF_INET, AF_BRIDGE, AF_INET6 = 2, 7, 10
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_GETADDR = 22
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 
 REQUEST, ACK, ECHO = 0x1, 0x4, 0x8
 DUMP = 0x300
-REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
+REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")
@@ -32,7 +33,7 @@ U32 = struct.Struct("=I")
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK = 1, 3, 4, 5
 IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 26, 28, 29
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
-IFLA_MASTER, IFLA_TXQLEN, IFLA_LINK_NETNSID = 10, 13, 37
+IFLA_MASTER, IFLA_TXQLEN, IFLA_IFALIAS, IFLA_LINK_NETNSID = 10, 13, 20, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFF_UP = 1
 
@@ -101,3 +102,10 @@ def family_of(version: int) -> int:
 def ifinfo(index: int = 0, flags: int = 0) -> bytes:
     """A link header; `flags` are the ones to set."""
     return IFINFO.pack(0, 0, index, flags, flags)
+
+
+def linkinfo(kind: str, data: bytes) -> bytes:
+    """What a new link is, as `ip link add … type` says it; `data` are the attributes of that kind."""
+    return attribute(
+        IFLA_LINKINFO, attribute(IFLA_INFO_KIND, kind.encode()) + attribute(IFLA_INFO_DATA, data)
+    )
