@@ -23,6 +23,23 @@ class OtherNic:
 
 
 @dataclass(frozen=True, slots=True)
+class Underlay:
+    """The link of the node that carries a segment, with its global addresses."""
+
+    link: Link
+    addresses: tuple[Interface, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VxlanLink:
+    """A VXLAN device of the node, whoever made it."""
+
+    dev: str
+    vni: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Remains:
     """What is found of an attachment without a record: all that is ours in the pod, and the other NIC."""
 

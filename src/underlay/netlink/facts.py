@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from underlay import probe
+from underlay.cni.claim import Way
 from underlay.cni.errors import KernelError
 from underlay.cni.probing import Patience
-from underlay.facts import Facts, Interface, OtherNic
+from underlay.facts import Facts, Interface, OtherNic, Underlay, VxlanLink
 from underlay.netlink.kernel import Netlink
 from underlay.objects import HOST, IP, MAIN, OURS, POD, Ns, Object, Route
-from underlay.objects.link import Link
+from underlay.objects.link import SKIP_STATISTICS, Link, decode_link
 from underlay.objects.route import HEADER as ROUTE
-from underlay.objects.route import RTA_DST, RTA_PREFSRC, routes, routes_request
+from underlay.objects.route import (
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_MULTIPATH,
+    RTA_OIF,
+    RTA_PREFSRC,
+    RTA_TABLE,
+    RTA_VIA,
+    RTN_UNICAST,
+    RTNEXTHOP,
+    routes,
+    routes_request,
+)
 from underlay.objects.rule import rules
 from underlay.objects.wire import (
     AF_INET,
+    ATTRIBUTE,
     DUMP,
+    IFINFO,
+    IFLA_EXT_MASK,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
     RTM_GETADDR,
+    RTM_GETLINK,
     RTM_GETROUTE,
     Message,
     address,
@@ -27,6 +47,7 @@ from underlay.objects.wire import (
     attributes,
     family_of,
     i32,
+    ifinfo,
     number,
     u32,
 )
@@ -37,6 +58,12 @@ IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_DADFAILED = 0x08
 SCOPE_UNIVERSE = 0
 RTM_GETNETCONF = 82
+TABLE_AND_DST = struct.Struct("=HH4xHH")  # two attributes of a route: the one whole, the other's header
+RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST = 2, 3, 4, 5
+# rtnetlink.h, RTPROT_*: gated, mrt, zebra, bird, dnrouted, xorp, ntk, mrouted, babel, openr, bgp, isis,
+# ospf, rip, eigrp; each is the number of what finds routes by speaking with other machines
+DAEMONS = frozenset((8, 10, 11, 12, 13, 14, 15, 17, 42, 99, 186, 187, 188, 189, 192))
+IFLA_VXLAN_ID, IFLA_VXLAN_PORT = 1, 15
 RTM_GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3
 NETCONFA_IFINDEX, NETCONFA_RP_FILTER = 1, 3
 ALL = -1  # NETCONFA_IFINDEX_ALL
@@ -81,6 +108,19 @@ class NodeKernel(Netlink):
         bridge = self.link_at(HOST, end.master) if end and end.master else None
         return bridge if bridge and bridge.kind == "bridge" else end
 
+    def underlay(self, dev: str, toward: Sequence[IP]) -> Underlay | None:
+        """The link of the host of that name; for "" the one that leads to the first of `toward` that is
+        not the node itself. None where there is none."""
+        found = (self.link(HOST, dev),) if dev else (_link_toward(self, ip) for ip in toward)
+        link = next(filter(None, found), None)
+        return Underlay(link, _global_addresses(self, HOST, link.index)) if link else None
+
+    def vxlan_links(self) -> list[VxlanLink]:
+        """Every VXLAN device of the host. Costs a look at each."""
+        kind = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"vxlan"))
+        wanted = ifinfo() + kind + number(IFLA_EXT_MASK, SKIP_STATISTICS)
+        return [_vxlan_link(body) for body in self.dump(HOST, Message(RTM_GETLINK, DUMP, wanted))]
+
     def holder_of(self, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str] | None:
         """Who else has one of the addresses: which, and by which MAC; the node's own MACs don't count."""
         ipvs = self.link(HOST, IPVS)
@@ -124,6 +164,69 @@ class NodeKernel(Netlink):
         """Whether a table of the host holds a route of ours; costs the same however many it holds."""
         return self.lists_anything(HOST, routes_request(version, table, OURS))
 
+    def host_routes(self, version: int) -> HostRoutes:
+        """The host's main table as it is now: never what was read before."""
+        self._forget()
+        return HostRoutes(version, self.dump(HOST, routes_request(version, MAIN)))
+
+    def is_own(self, ip: IP) -> bool:
+        """Whether the address is one of the node's own, or a broadcast address of one."""
+        body = _route_to(self, ip)
+        return body is not None and ROUTE.unpack_from(body)[7] in (RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST)
+
+
+class HostRoutes:
+    """The routes to single addresses of a dump, as `cni.claim.HostRoutes` says.
+
+    Of thousands of routes a claim asks about two: here they are told apart, and read when asked for.
+    """
+
+    def __init__(self, version: int, bodies: Sequence[bytes]) -> None:
+        self.has_daemon = not DAEMONS.isdisjoint({body[5] for body in bodies})
+        self._bodies: dict[int, list[bytes]] = {}
+        family, bits = family_of(version), 32 if version == 4 else 128
+        for body in bodies:
+            if body[1] == bits and body[0] == family:
+                self._bodies.setdefault(_destination(body), []).append(body)
+
+    @property
+    def numbers(self) -> Set[int]:
+        return self._bodies.keys()
+
+    def ways(self, ip: IP) -> list[Way]:
+        return [way for body in self._bodies.get(int(ip), ()) for way in _ways(body)]
+
+
+def _destination(body: bytes) -> int:
+    """The address of a route to a single one, as a number."""
+    # The kernel begins with the table, then comes this: to look there costs a tenth of reading them all.
+    size, table, length, dst = TABLE_AND_DST.unpack_from(body, ROUTE.size)
+    if (size, table, dst) == (8, RTA_TABLE, RTA_DST):
+        start = ROUTE.size + TABLE_AND_DST.size
+        return int.from_bytes(body[start : start + length - ATTRIBUTE.size], "big")
+    return int.from_bytes(attributes(body, ROUTE.size)[RTA_DST], "big")
+
+
+def _ways(body: bytes) -> Iterator[Way]:
+    """The next hops of a route; of one that leads nowhere, a way without link."""
+    proto = body[5]
+    attrs = attributes(body, ROUTE.size)
+    hops = attrs.get(RTA_MULTIPATH)
+    if hops is None:
+        yield Way(proto, u32(attrs[RTA_OIF]) if RTA_OIF in attrs else 0, _gateway(attrs))
+        return
+    start = 0
+    while start + RTNEXTHOP.size <= len(hops):
+        size, _, _, link = RTNEXTHOP.unpack_from(hops, start)
+        yield Way(proto, link, _gateway(attributes(hops[start : start + size], RTNEXTHOP.size)))
+        start += max((size + 3) & ~3, RTNEXTHOP.size)
+
+
+def _gateway(attrs: Mapping[int, bytes]) -> IP | None:
+    if RTA_GATEWAY in attrs:
+        return address(attrs[RTA_GATEWAY])
+    return address(attrs[RTA_VIA][2:]) if RTA_VIA in attrs else None
+
 
 def _global_addresses(kernel: Netlink, ns: Ns, index: int = 0, but: int = 0) -> tuple[Interface, ...]:
     """The global addresses of a namespace, or of the link `index`, without those of the link `but`."""
@@ -147,12 +250,33 @@ def _interface(packed: bytes, length: int) -> IPv4Interface | IPv6Interface:
     return ip_interface((packed, length))
 
 
-def _source_toward(kernel: Netlink, ip: IP) -> IP | None:
-    """`ip route get`: the address that the node would speak from; None where it has no way there."""
+def _route_to(kernel: Netlink, ip: IP) -> bytes | None:
+    """`ip route get`: how the node reaches an address; None where it has no way there."""
     header = ROUTE.pack(family_of(ip.version), ip.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
-    body = kernel.get(HOST, Message(RTM_GETROUTE, 0, header + attribute(RTA_DST, ip.packed)))
+    return kernel.get(HOST, Message(RTM_GETROUTE, 0, header + attribute(RTA_DST, ip.packed)))
+
+
+def _source_toward(kernel: Netlink, ip: IP) -> IP | None:
+    """The address that the node would speak from; None where it has no way there."""
+    body = _route_to(kernel, ip)
     source = attributes(body, ROUTE.size).get(RTA_PREFSRC) if body else None
     return address(source) if source else None
+
+
+def _vxlan_link(body: bytes) -> VxlanLink:
+    info = attributes(attributes(body, IFINFO.size)[IFLA_LINKINFO])
+    data = attributes(info[IFLA_INFO_DATA])
+    port = int.from_bytes(data[IFLA_VXLAN_PORT], "big")
+    return VxlanLink(decode_link(body).name, u32(data[IFLA_VXLAN_ID]), port)
+
+
+def _link_toward(kernel: NodeKernel, ip: IP) -> Link | None:
+    """By which link the node reaches an address; None where it has no way there, or is there itself."""
+    body = _route_to(kernel, ip)
+    if not body or ROUTE.unpack_from(body)[7] not in (RTN_UNICAST, RTN_MULTICAST):
+        return None
+    index = attributes(body, ROUTE.size).get(RTA_OIF)
+    return kernel.link_at(HOST, u32(index)) if index else None
 
 
 def _netns_id(kernel: Netlink, ns: Ns, fd: int) -> int | None:

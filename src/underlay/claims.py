@@ -1,0 +1,152 @@
+"""Who on this node has claimed which address: what the routing table can't say of a claim's route.
+
+`<state>/<host id>/routetable:claims/<address>` is a symbolic link whose target is the text
+`<dev> <owner>`. symlink(2) makes an entry together with what it says, or refuses because there is one:
+two calls can't both have an address, no crash leaves an entry without an owner or half of a file, and
+nothing has to be locked, written or renamed for it. `ls -l` shows it all. The directory exists only
+while something is in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_network
+from typing import NamedTuple
+
+from underlay.cni.errors import IoFailure
+from underlay.locks import shared
+from underlay.objects import HOST, IP, Route
+from underlay.objects.wire import address, family_of
+
+CLAIM = 202  # the routing protocol number of a claim: what bird and others are told to announce
+DIRECTORY = "routetable:claims"  # beside the containers' directories; no container id has a colon
+
+
+class Claimed(NamedTuple):
+    """By which link of the node an address is claimed, and for whom."""
+
+    dev: str
+    owner: str
+
+
+def claim_route(ip: IP, dev: str) -> Route:
+    """The route that is the claim: the address alone, by the network's link, in the main table."""
+    return Route(HOST, ip_network(ip), dev, proto=CLAIM)
+
+
+class Claims:
+    """The entries of one node. `root` is the state's directory, above which nothing is removed.
+
+    Calls for one owner do not overlap: its records are locked meanwhile. What fails raises IoFailure
+    with the path and the reason.
+    """
+
+    def __init__(self, directory: str, root: str) -> None:
+        self._directory = directory
+        self._root = root
+
+    def reserve(self, ip: IP, dev: str, owner: str) -> bool:
+        """Makes the entry; False where the address is somebody else's. Theirs already is True."""
+        path = self._path(ip)
+        wanted = Claimed(dev, owner)
+        while True:
+            with self.sharing():
+                try:
+                    os.symlink(" ".join(wanted), path)
+                    return True
+                except FileExistsError:
+                    found = self.holder(ip)
+                    if found:
+                        return found == wanted
+                    # else it was released at this very moment
+                except FileNotFoundError:
+                    pass  # the call that released the last entry has taken the directory away
+                except OSError as error:
+                    raise _failure("making", path, error) from error
+
+    def holder(self, ip: IP) -> Claimed | None:
+        """Whose the address is on this node; None where it is nobody's."""
+        path = self._path(ip)
+        try:
+            dev, _, owner = os.readlink(path).partition(" ")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _failure("reading", path, error) from error
+        return Claimed(dev, owner)
+
+    def release(self, ip: IP, owner: str) -> bool:
+        """Removes the entry if it is that owner's; whether it was."""
+        found = self.holder(ip)
+        if not found or found.owner != owner:
+            return False
+        path = self._path(ip)
+        with self.sharing():
+            try:
+                os.unlink(path)
+            except OSError as error:
+                raise _failure("removing", path, error) from error
+        return True
+
+    def numbers(self, version: int) -> set[int]:
+        """The claimed addresses of an IP version, as numbers: no entry is read, so thousands are cheap."""
+        return {int.from_bytes(packed, "big") for packed in self._packed(version)}
+
+    def all(self) -> dict[IP, Claimed]:
+        """Every claim of the node. Reads each entry."""
+        addresses = (address(packed) for version in (4, 6) for packed in self._packed(version))
+        return {ip: found for ip in addresses if (found := self.holder(ip))}
+
+    def _packed(self, version: int) -> Iterator[bytes]:
+        family = family_of(version)
+        for name in self._names():
+            try:
+                yield socket.inet_pton(family, name)
+            except OSError:
+                continue  # of the other version, or no entry of ours
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """For whoever changes an entry and its route together; any number at once."""
+        with shared(self._directory, self._root):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody is changing an entry and its route, and if so, nobody begins to. Never waits."""
+        try:
+            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            fd = -1  # there is nothing to be alone with
+        try:
+            yield fd >= 0 and self._locks(fd)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _locks(self, fd: int) -> bool:
+        """Whether nobody else holds the directory, and it is still the one that everybody opens."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.path.samestat(os.stat(self._directory), os.fstat(fd))
+        except OSError:
+            return False
+
+    def _path(self, ip: IP) -> str:
+        return os.path.join(self._directory, str(ip))
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self._directory)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _failure("reading", self._directory, error) from error
+
+
+def _failure(what: str, path: str, error: OSError) -> IoFailure:
+    return IoFailure(f"{what} the claim {path}: {error.strerror}")
