@@ -1,0 +1,433 @@
+"""A pod's annotations come from the Kubernetes API, or the call fails and says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import underlay
+from tests.netns.kube_api import Certificates, Fault, KubeApi, answers, breaks_off, drips, is_silent, serving
+from tests.netns.kube_api import pod as pod_document
+from underlay.cni.errors import CniError, InvalidConfig, InvalidEnvironment, TryAgainLater, UnsupportedField
+from underlay.kube import pod_annotations
+
+NETWORK = {"vxlan-cni.travishegner.com/NetworkName": "blue", "other.example/key": "ü\n"}
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+PACKAGE_DIR = os.path.dirname(os.path.dirname(underlay.__file__))
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+JSON = "application/json"
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own configuration."""
+    for name in (*PROXIES, *map(str.upper, PROXIES), "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def api(certificates: Certificates) -> Iterator[KubeApi]:
+    with serving(certificates) as api:
+        api.pods["shop", "web-0"] = NETWORK
+        yield api
+    for thread in threading.enumerate():
+        if thread.name == "kubernetes-api":
+            thread.join()
+
+
+@pytest.fixture
+def kubeconfig(api: KubeApi, tmp_path: Path) -> str:
+    return api.kubeconfig(tmp_path / "kubeconfig")
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits less for what never comes."""
+    monkeypatch.setattr("underlay.kube.pods.SECONDS", 0.5)
+
+
+def failure(kind: type[CniError], kubeconfig: str, name: str = "web-0") -> CniError:
+    with pytest.raises(kind) as caught:
+        pod_annotations("shop", name, kubeconfig)
+    assert type(caught.value) is kind
+    assert "\n" not in caught.value.msg
+    return caught.value
+
+
+def test_annotations_are_those_of_the_pod(api: KubeApi, kubeconfig: str) -> None:
+    api.pods["shop", "web-1"] = {"other": "pod"}
+    api.pods["bank", "web-0"] = {"other": "namespace"}
+
+    assert pod_annotations("shop", "web-0", kubeconfig) == NETWORK
+    assert api.seen == [("system:serviceaccount:cni:node", "/api/v1/namespaces/shop/pods/web-0")]
+
+
+@pytest.mark.parametrize("annotations", [None, {}])
+def test_a_pod_without_annotations_has_none(
+    api: KubeApi, kubeconfig: str, annotations: dict[str, str] | None
+) -> None:
+    api.pods["shop", "web-0"] = annotations
+
+    assert pod_annotations("shop", "web-0", kubeconfig) == {}
+
+
+def test_files_of_a_kubeconfig_may_be_beside_it(api: KubeApi, tmp_path: Path) -> None:
+    for name in ("ca.crt", "client.crt", "client.key"):
+        shutil.copy(api.certificates[name], tmp_path)
+    user = {"client-certificate": "client.crt", "client-key": "client.key"}
+    path = api.kubeconfig(
+        tmp_path / "kubeconfig",
+        user,
+        **{"certificate-authority": "ca.crt", "certificate-authority-data": None},
+    )
+
+    assert pod_annotations("shop", "web-0", path) == NETWORK
+    assert api.seen[0][0] == "admin"
+
+
+def test_a_kubeconfig_may_hold_its_certificates(api: KubeApi, tmp_path: Path) -> None:
+    user = {
+        "client-certificate-data": api.certificates.data("client.crt"),
+        "client-key-data": api.certificates.data("client.key"),
+    }
+
+    assert pod_annotations("shop", "web-0", api.kubeconfig(tmp_path / "kubeconfig", user)) == NETWORK
+    assert api.seen[0][0] == "admin"
+
+
+def test_a_server_may_go_unverified(api: KubeApi, tmp_path: Path) -> None:
+    path = api.kubeconfig(tmp_path / "kubeconfig", **{"insecure-skip-tls-verify": True})
+
+    assert pod_annotations("shop", "web-0", path) == NETWORK
+
+
+def test_a_token_file_is_read_at_each_call(api: KubeApi, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    path = api.kubeconfig(tmp_path / "kubeconfig", {"tokenFile": str(token)})
+    token.write_text("t0ken\n")
+    assert pod_annotations("shop", "web-0", path) == NETWORK
+
+    api.users = {"r0tated": "node"}
+    token.write_text("r0tated\n")
+
+    assert pod_annotations("shop", "web-0", path) == NETWORK
+
+
+def exec_plugin(directory: Path, script: str, version: str = "v1beta1") -> dict[str, Any]:
+    """The user of a kubeconfig whose token a program gives."""
+    program = directory / "credentials"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"exec": {"apiVersion": f"client.authentication.k8s.io/{version}", "command": str(program)}}
+
+
+def test_a_program_may_give_the_token(api: KubeApi, tmp_path: Path) -> None:
+    credential = {"kind": "ExecCredential", "status": {"token": "t0ken"}}
+    user = exec_plugin(tmp_path, f"echo '{json.dumps(credential)}'")
+
+    assert pod_annotations("shop", "web-0", api.kubeconfig(tmp_path / "kubeconfig", user)) == NETWORK
+
+
+@pytest.mark.parametrize(
+    ("script", "version", "reason"),
+    [
+        ("echo no region >&2; exit 3", "v1beta1", "returned 3: no region"),
+        ("echo hello", "v1beta1", "its exec plugin does not answer with a token"),
+        ("echo '{}'", "v1beta1", "its exec plugin does not answer with a token"),
+        ("echo '[]'", "v1beta1", "its exec plugin does not answer with a token"),
+        ("exit 0", "v1", "api version client.authentication.k8s.io/v1 not implemented"),
+    ],
+)
+def test_a_program_without_a_token_is_named(
+    api: KubeApi, tmp_path: Path, script: str, version: str, reason: str
+) -> None:
+    path = api.kubeconfig(tmp_path / "kubeconfig", exec_plugin(tmp_path, script, version))
+    error = failure(InvalidConfig, path)
+
+    assert error.msg.startswith(f'k8sConfigPath: "{path}" cannot be used as a kubeconfig: ')
+    assert reason in error.msg
+    assert api.seen == []
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_program_that_does_not_end_holds_nobody_up(api: KubeApi, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    path = api.kubeconfig(tmp_path / "kubeconfig", exec_plugin(tmp_path, f"exec cat {tmp_path}/fifo"))
+    error = failure(TryAgainLater, path)
+    with open(tmp_path / "fifo", "w"):
+        pass  # the program ends
+
+    assert "no answer within" in error.msg
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_in_a_pod_the_service_account_is_enough(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    SERVICE_ACCOUNT.mkdir(parents=True)
+    with serving(certificates, host) as api:
+        api.pods["shop", "web-0"] = NETWORK
+        files = {"ca.crt": certificates["ca.crt"].read_text(), "namespace": "cni", "token": "t0ken"}
+        for name, text in files.items():
+            (SERVICE_ACCOUNT / name).write_text(text)
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))
+        found = pod_annotations("shop", "web-0", "")
+    shutil.rmtree(SERVICE_ACCOUNT.parents[1])
+
+    assert found == NETWORK
+
+
+def test_outside_of_pods_a_kubeconfig_is_needed(monkeypatch: pytest.MonkeyPatch, kubeconfig: str) -> None:
+    monkeypatch.setenv("KUBECONFIG", kubeconfig)  # of whoever started the runtime: not the plugin's
+    error = failure(InvalidConfig, "")
+
+    assert error.msg.startswith(
+        "k8sConfigPath is missing, and this process has no in-cluster configuration: "
+    )
+    assert "/var/run/secrets/kubernetes.io/serviceaccount/token" in error.msg
+    assert "kubeconfig on this node" in error.details
+
+
+@pytest.mark.parametrize("no_proxy", ["127.0.0.1", "127.0.0.0/8"])
+def test_the_environment_says_who_needs_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, kubeconfig: str, no_proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    failure(TryAgainLater, kubeconfig)
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+
+    assert pod_annotations("shop", "web-0", kubeconfig) == NETWORK
+
+
+def test_a_refusal_names_pod_server_reason_and_remedy(api: KubeApi, kubeconfig: str) -> None:
+    asked = "reading the annotations of pod shop/{} from the Kubernetes API at " + api.server + ": "
+    missing = failure(TryAgainLater, kubeconfig, "web-9")
+    api.forbidden = {"system:serviceaccount:cni:node"}
+    forbidden = failure(TryAgainLater, kubeconfig)
+    api.users = {}
+    unknown = failure(TryAgainLater, kubeconfig)
+
+    assert missing.msg == asked.format("web-9") + '404 Not Found: pods "web-9" not found'
+    assert "k8sConfigPath leads to another cluster" in missing.details
+    assert forbidden.msg == asked.format("web-0") + (
+        '403 Forbidden: pods "web-0" is forbidden: User "system:serviceaccount:cni:node" cannot get resource'
+        ' "pods" in API group "" in the namespace "shop"'
+    )
+    assert 'resources ["pods"], verbs ["get"]' in forbidden.details
+    assert unknown.msg == asked.format("web-0") + "401 Unauthorized: Unauthorized"
+    assert "renew it" in unknown.details
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (answers(401, "<html>", "text/html"), "401 Unauthorized"),
+        (answers(403, "{", JSON), "403 Forbidden"),
+        (answers(404, "", ""), "404 Not Found"),
+        (answers(404, '{"message": 7}', JSON), "404 Not Found"),
+        (answers(429, "{}", JSON), "429 Too Many Requests"),
+        (answers(307, "", ""), "307 Temporary Redirect"),
+    ],
+)
+def test_a_refusal_by_something_else_keeps_its_status(
+    api: KubeApi, kubeconfig: str, fault: Fault, reason: str
+) -> None:
+    api.faults = [fault]
+
+    assert failure(TryAgainLater, kubeconfig).msg.endswith(f"{api.server}: {reason}")
+    assert len(api.seen) == 1
+
+
+@pytest.mark.parametrize("fault", [answers(500, "{}"), answers(503, "wait", ""), breaks_off])
+def test_a_failure_of_the_server_is_asked_about_once_more(
+    api: KubeApi, kubeconfig: str, fault: Fault
+) -> None:
+    api.faults = [fault]
+    assert pod_annotations("shop", "web-0", kubeconfig) == NETWORK
+
+    api.faults = [fault, fault]
+    error = failure(TryAgainLater, kubeconfig)
+
+    assert f"pod shop/web-0 from the Kubernetes API at {api.server}: " in error.msg
+    assert len(api.seen) == 4
+
+
+def changed(**changes: Any) -> str:
+    return json.dumps(pod_document("shop", "web-0", NETWORK) | changes)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{}",
+        "[]",
+        "<html>",
+        changed()[:-20],
+        changed(kind="Status"),
+        changed(metadata=None),
+        changed(metadata={"name": "web-0", "namespace": "bank"}),
+        changed(metadata={"name": "web-1", "namespace": "shop"}),
+        changed(metadata={"name": "web-0", "namespace": "shop", "annotations": ["blue"]}),
+    ],
+)
+def test_an_answer_that_is_not_the_pod_is_a_failure(api: KubeApi, kubeconfig: str, body: str) -> None:
+    api.faults = [answers(200, body)]
+    error = failure(TryAgainLater, kubeconfig)
+
+    assert f"pod shop/web-0 from the Kubernetes API at {api.server}: the answer " in error.msg
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("fault", [drips, is_silent])
+def test_a_server_that_does_not_finish_holds_nobody_up(api: KubeApi, kubeconfig: str, fault: Any) -> None:
+    api.faults = [fault(api)]
+    error = failure(TryAgainLater, kubeconfig)
+
+    assert f"{api.server}: no answer within" in error.msg
+    assert "reaches that address" in error.details
+
+
+def test_a_server_that_is_not_there_is_named(api: KubeApi, tmp_path: Path) -> None:
+    path = api.kubeconfig(tmp_path / "kubeconfig", server="https://127.0.0.1:1")
+    error = failure(TryAgainLater, path)
+
+    assert "pod shop/web-0 from the Kubernetes API at https://127.0.0.1:1: " in error.msg
+    assert "Connection refused" in error.msg
+
+
+def test_a_server_that_another_authority_vouches_for_is_not_believed(
+    api: KubeApi, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Certificates(tmp_path_factory.mktemp("other"))
+    trust = {"certificate-authority-data": other.data("ca.crt")}
+    error = failure(TryAgainLater, api.kubeconfig(tmp_path / "kubeconfig", **trust))
+
+    assert "certificate verify failed" in error.msg
+    assert api.seen == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (r"\A.*\Z", "", "it does not have the form of a kubeconfig"),
+        (r"\A.*\Z", "- a\n- b", "it does not have the form of a kubeconfig"),
+        (r"\A.*\Z", "token: *t0ken", "line 1 is not YAML"),
+        (r"\A.*\Z", "token: 't0ken", "line 1 is not YAML"),
+        (r'"clusters": ', '"klusters": ', '"clusters" is missing'),
+        (r'"current-context": "node",', "", "No current context set"),
+        (r'"current-context": "node"', '"current-context": "prod"', "Context 'prod' not found"),
+        (r'"cluster": "lab"', '"cluster": "prod"', '"prod" is missing'),
+        (r', *"user": "cni"|"user": "cni"', "", "Missing user"),
+        (r'"token": "t0ken"', '"auth-provider": {"name": "gcp"}', "auth-provider not supported"),
+        (r'"token": "t0ken"', '"token": 7', "Expected `str"),
+        (
+            r'"token": "t0ken"',
+            '"token": "t0ken\\nX-Evil: 1"',
+            "its token is not one line of plain characters",
+        ),
+        (r'"token": "t0ken"', '"token": "t0ken\\u00e9"', "its token is not one line of plain characters"),
+        (r'"token": "t0ken"', '"tokenFile": "/nowhere/token"', "/nowhere/token not found"),
+        (r'"certificate-authority-data": "[^"]*"', '"certificate-authority": "/nowhere/ca"', "No such file"),
+        (r'"certificate-authority-data": "[^"]*"', '"certificate-authority-data": "eHh4"', "certificate"),
+        (r'"server": "https://', '"server": "', "does not start with https://"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_named_and_its_secrets_are_not(
+    api: KubeApi, kubeconfig: str, old: str, new: str, reason: str
+) -> None:
+    text, count = re.subn(old, lambda _: new, Path(kubeconfig).read_text(), count=1, flags=re.DOTALL)
+    assert count == 1
+    text = re.sub(r'"cluster": "lab",\s*}', '"cluster": "lab"}', text)
+    Path(kubeconfig).write_text(text)
+    error = failure(InvalidConfig, kubeconfig)
+
+    assert error.msg.startswith(f'k8sConfigPath: "{kubeconfig}" cannot be used as a kubeconfig: ')
+    assert reason in error.msg
+    assert "t0ken" not in f"{error.msg}{error.details}"
+    assert api.seen == []
+
+
+@pytest.mark.parametrize("path", ["/nowhere/kubeconfig", "/"])
+def test_a_kubeconfig_that_is_no_file_is_named(path: str) -> None:
+    error = failure(InvalidConfig, path)
+
+    assert error.msg == (
+        f'k8sConfigPath: "{path}" cannot be used as a kubeconfig: Configuration file {path} not found'
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["", "*", "..", "../secrets", "web/log", "Web", "web?x=1", "web-0\n", "web%2f"]
+)
+def test_only_names_are_asked_for(api: KubeApi, kubeconfig: str, name: str) -> None:
+    with pytest.raises(InvalidEnvironment, match=r"^CNI_ARGS: K8S_POD_NAME: "):
+        pod_annotations("shop", name, kubeconfig)
+    with pytest.raises(InvalidEnvironment, match=r"^CNI_ARGS: K8S_POD_NAMESPACE: "):
+        pod_annotations(name, "web-0", kubeconfig)
+
+    assert api.seen == []
+
+
+def as_plugins_run(python: str, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run a program as an installed plugin runs: without the interpreter's packages and settings."""
+    whole = f"import sys\nsys.path.insert(0, {PACKAGE_DIR!r})\n{program}"
+    return subprocess.run(
+        [python, "-IS", "-c", whole, *args], env={}, cwd="/", capture_output=True, text=True, check=False
+    )
+
+
+ASK = """
+from underlay.cni.errors import CniError
+from underlay.kube import pod_annotations
+try:
+    print(pod_annotations("shop", "web-0", sys.argv[1]))
+except CniError as error:
+    print(error.code, error.msg)
+"""
+
+
+def test_a_plugin_finds_the_library_that_is_installed_with_it(kubeconfig: str) -> None:
+    done = as_plugins_run(sys.executable, ASK, kubeconfig)
+
+    assert (done.stdout, done.stderr) == (f"{NETWORK}\n", "")
+
+
+def test_a_plugin_without_the_library_says_so(kubeconfig: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python = str(tmp_path / "bare/bin/python")
+    done = as_plugins_run(python, ASK, kubeconfig)
+
+    assert done.stdout.startswith(
+        f"{UnsupportedField.code} k8sReadAnnotations needs Python packages that {python}"
+    )
+    assert done.stderr == ""
+
+
+LOADED = """
+heavy = {"asyncio", "concurrent", "ssl", "threading"}
+print([name for name in sys.modules if name in heavy or "site-packages" in str(sys.modules[name])])
+"""
+
+
+@pytest.mark.parametrize("module", ["oneshot", "kube"])
+def test_who_does_not_ask_does_not_pay(module: str) -> None:
+    done = as_plugins_run(sys.executable, f"import underlay.{module}\n{LOADED}")
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
