@@ -16,7 +16,7 @@ from typing import Any
 
 from underlay import netns
 from underlay.cni.call import Call, about, read_call, stated_version
-from underlay.cni.errors import CniError, Internal, IoFailure, as_json
+from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, as_json
 from underlay.cni.keys import Keys, log_options
 from underlay.cni.request import Request
 from underlay.cni.verbs import run
@@ -27,6 +27,7 @@ from underlay.records import Records
 
 STATE = "/run/underlay"
 LOGS = "/var/log/underlay"
+EXECUTION = 30.0  # seconds that another plugin may take
 
 
 class OwnNode:
@@ -54,6 +55,32 @@ class OwnNode:
             kernel.close()
             if pod is not None:
                 os.close(pod)
+
+    def execute(self, path: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
+        import subprocess  # slow to load, and few calls need it
+
+        with netns.entered(self._host):  # this thread's namespace is the one that the plugin starts in
+            try:
+                done = subprocess.run(
+                    [path],
+                    input=stdin,
+                    env={**os.environ, **env},
+                    stdout=subprocess.PIPE,
+                    timeout=EXECUTION,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise TryAgainLater(
+                    f"{path} has not answered for {EXECUTION:.0f} s, and was ended"
+                ) from None
+            except OSError as error:
+                raise IoFailure(f"executing {path}: {error.strerror}") from error
+        return done.returncode, done.stdout
+
+    def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
+        from underlay.kube import pod_annotations
+
+        return pod_annotations(namespace, name, kubeconfig)
 
     @contextmanager
     def scratch(self) -> Iterator[NodeKernel]:

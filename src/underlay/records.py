@@ -1,9 +1,11 @@
 """Records of what was done for each attachment, written before it is done.
 
 `<state>/<host id>/<container id>/<network>:<ifname>:<plugin>.json`, where the host id names the
-network namespace of the node (a lab has several nodes on one machine). The directories are the
-locks as well: a container's for its attachments, the host's for what all pods share. They exist
-only while something is in them.
+network namespace of the node (a lab has several nodes on one machine). Beside the containers stand
+the segments that pods share, `<plugin>:<name>/`, with a record of what the node has made for all of
+them and a marker for each that uses it. The directories are the locks as well: a container's for
+its attachments, a segment's for its members, the host's for what all pods share. They exist only
+while something is in them.
 """
 
 from __future__ import annotations
@@ -14,19 +16,23 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from underlay.claims import DIRECTORY as CLAIMS
+from underlay.claims import Claims
 from underlay.cni.errors import IoFailure
 from underlay.locks import exclusive, shared
-from underlay.objects import Object, Rule, as_json, from_json, typed
+from underlay.objects import Object, Route, Rule, as_json, from_json, typed
 from underlay.plan import MainDefault, Plan
 
 FORMAT = 1
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 DISPLACED = "displaced.json"
 UNFINISHED = ".tmp"
+LATER = ("ipam", "segment", "result")  # fields that only some records have
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+USER = ".user"
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
 
 
@@ -46,9 +52,12 @@ Displaced = dict[str, Taken]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One attachment of one plugin. `inputs` is the digest of all that the plan was made from.
+    """One attachment of one plugin. `inputs` is the digest of all that the plan was made from, "" while
+    that is not known yet.
 
     `netns` is the pod's namespace, as path and as identity. `created` is in seconds since the epoch.
+    `claims` are the addresses that were claimed for it, `ipam` is the configuration that another IPAM
+    plugin was called with, `segment` the one it is in, `result` what its ADD answers.
     """
 
     plugin: str
@@ -60,10 +69,19 @@ class Record:
     inputs: str
     created: int
     plan: Plan
+    claims: tuple[Route, ...] = ()
+    ipam: dict[str, Any] = field(default_factory=dict)
+    segment: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return record_name(self.network, self.ifname, self.plugin)
+
+    @property
+    def owner(self) -> str:
+        """Whose a claim or a place in a segment is."""
+        return f"{self.container_id}/{self.name}"
 
 
 def record_name(network: str, ifname: str, plugin: str) -> str:
@@ -142,6 +160,34 @@ class PodRecords:
             raise IoFailure(f"writing the record {path}: {error.strerror}") from error
 
 
+class SegmentRecords(PodRecords):
+    """The record of what a node has made for a segment, while its lock is held, and who uses it.
+
+    A user is a file: there is one for each attachment however a call ended, and whether one is left
+    is known without reading any record.
+    """
+
+    def record(self) -> Record | None:
+        return next(iter(self.all()), None)
+
+    def users(self) -> set[str]:
+        return {name for name in os.listdir(self._directory) if name.endswith(USER)}
+
+    def add_user(self, owner: str) -> None:
+        path = os.path.join(self._directory, _user(owner))
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise IoFailure(f"writing {path}: {error.strerror}") from error
+
+    def drop_user(self, owner: str) -> None:
+        self.delete(_user(owner))
+
+
+def _user(owner: str) -> str:
+    return _hashed(owner) + USER
+
+
 class Records:
     """All records of one host namespace."""
 
@@ -157,9 +203,30 @@ class Records:
     def containers(self) -> list[str]:
         """The directories that hold records, one for each container."""
         try:
-            return sorted(entry.name for entry in os.scandir(self._host) if entry.is_dir())
+            return sorted(e.name for e in os.scandir(self._host) if e.is_dir() and ":" not in e.name)
         except FileNotFoundError:
             return []
+
+    @property
+    def claims(self) -> Claims:
+        """Who has claimed which address on this node."""
+        return Claims(os.path.join(self._host, CLAIMS), self._state)
+
+    def segments(self, plugin: str) -> list[str]:
+        """The segments of that plugin that the node is in."""
+        try:
+            return sorted(name for name in os.listdir(self._host) if name.startswith(f"{plugin}:"))
+        except FileNotFoundError:
+            return []
+
+    @contextmanager
+    def segment(self, name: str) -> Iterator[SegmentRecords]:
+        """The records of the segment `<plugin>:<name>` under its lock; no container id has a colon."""
+        directory = os.path.join(self._host, name)
+        with exclusive(directory, self._state):
+            segment = SegmentRecords(directory)
+            segment.drop_unfinished()
+            yield segment
 
     @contextmanager
     def pod(self, container_id: str) -> Iterator[PodRecords]:
@@ -202,6 +269,8 @@ def encode(record: Record) -> dict[str, Any]:
             "reported": [as_json(obj) for obj in plan.reported],
             "notes": list(plan.notes),
         },
+        **{field: value for field in LATER if (value := getattr(record, field))},
+        **({"claims": [as_json(claim) for claim in record.claims]} if record.claims else {}),
     }
 
 
@@ -211,8 +280,10 @@ def decode(raw: dict[str, Any]) -> Record:
         raise ValueError(f"a record of format {raw['format']}")
     plan = raw["plan"]
     rules = [obj for obj in map(from_json, plan["node_rules"]) if isinstance(obj, Rule)]
+    claims = [obj for obj in map(from_json, raw.get("claims", ())) if isinstance(obj, Route)]
     return Record(
-        **{k: v for k, v in raw.items() if k not in ("format", "plan")},
+        **{k: v for k, v in raw.items() if k not in ("format", "plan", "claims")},
+        claims=tuple(claims),
         plan=Plan(
             present=tuple(map(from_json, plan["present"])),
             node_rules=tuple(rules),

@@ -102,9 +102,9 @@ class Recorder(Keys):
     def section(self, key: str, aliases: Aliases | None = None) -> Recorder:
         return Recorder(self.aliases if aliases is None else aliases, self.prefix + key, self.rows)
 
-    def sections(self, key: str) -> tuple[Keys, ...]:
+    def sections(self, key: str, aliases: Aliases = NO_ALIASES) -> tuple[Keys, ...]:
         self.note(key, "`[]`", "")
-        return (Item(NO_ALIASES, self.prefix + key, self.rows),)
+        return (Item(aliases, self.prefix + key, self.rows),)
 
 
 class Item(Recorder):

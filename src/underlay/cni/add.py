@@ -1,25 +1,25 @@
-"""ADD: decide once, write it down, make it true."""
+"""ADD of a chained plugin: decide once, write it down, make it true."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
 from dataclasses import replace
 
-from underlay.cni.attach import Scene, make, make_anew, undo, withdraw
+from underlay.cni.attach import make, make_anew, undo, withdraw
 from underlay.cni.errors import CniError
-from underlay.cni.plugin import Attachment, C, first_of
+from underlay.cni.plugin import Attachment, C, ChainedPlugin, first_of
 from underlay.cni.probing import announce, refuse_conflict, refuse_silent_gateways
 from underlay.cni.request import Json, Request, attachment_of, facts_for, keys_of, parsed, previous_of
 from underlay.cni.result import Interface, Result, render
+from underlay.cni.scene import Scene
 from underlay.facts import Facts
 from underlay.objects import LinkAddress, Object, Sysctl, VethPair
 from underlay.plan import Plan
 from underlay.records import Record
 
 
-def add(request: Request[C]) -> Json:
+def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
     call = request.call
     keys = keys_of(request)
     config = parsed(request, keys)
@@ -30,7 +30,7 @@ def add(request: Request[C]) -> Json:
     for message in keys.unknown():
         request.log.event("configuration", "warning", message=message)
     with request.scene() as scene:
-        record = _recorded(request, config, attachment, scene)
+        record = _recorded(plugin, request, config, attachment, scene)
     for note in record.plan.notes:
         request.log.event("plan", message=note)
     result = previous
@@ -39,36 +39,28 @@ def add(request: Request[C]) -> Json:
     return render(result, call.cni_version)
 
 
-def _recorded(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> Record:
+def _recorded(
+    plugin: ChainedPlugin[C], request: Request[C], config: C, attachment: Attachment, scene: Scene
+) -> Record:
     """Applies the record of an equal ADD again, or decides anew; what another one made is undone first."""
-    facts = facts_for(request, config, attachment, scene)
+    facts = facts_for(plugin, request, config, attachment, scene)
     netns_id = request.node.netns_id(attachment.netns)
     inputs = _digest(request, attachment, facts, netns_id)
     known = scene.pod.read(request.record_name)
     if known and known.inputs == inputs:
         make(known, scene)
         return known
-    plan = request.plugin.plan(config, attachment, facts)  # for its errors, while what works still stands
-    probing = request.plugin.probing(config, attachment, facts) if request.plugin.probing else None
+    plan = plugin.plan(config, attachment, facts)  # for its errors, while what works still stands
+    probing = plugin.probing(config, attachment, facts) if plugin.probing else None
     if probing:
         refuse_conflict(probing, scene.kernel)
         if known:  # asked before what works is undone, and again from the MAC that it will have
             refuse_silent_gateways(probing, scene.kernel)
     if known:
         first_of(_undone(known, netns_id, request, scene))
-        facts = facts_for(request, config, attachment, scene)
-        plan = request.plugin.plan(config, attachment, facts)
-    record = Record(
-        plugin=request.plugin.name,
-        network=attachment.network,
-        container_id=attachment.container_id,
-        ifname=attachment.ifname,
-        netns=attachment.netns,
-        netns_id=netns_id,
-        inputs=inputs,
-        created=int(time.time()),
-        plan=_as_siblings_have_it(plan, facts),
-    )
+        facts = facts_for(plugin, request, config, attachment, scene)
+        plan = plugin.plan(config, attachment, facts)
+    record = request.record_of(attachment, netns_id, _as_siblings_have_it(plan, facts), inputs)
     make_anew(record, probing, scene)
     if probing:
         announce(probing, scene.kernel, request.log)
@@ -79,7 +71,7 @@ def _undone(known: Record, netns_id: str, request: Request[C], scene: Scene) -> 
     if known.netns_id == netns_id:
         return undo(known, scene)
     with request.node.kernel("") as host_alone:  # its pod was another one, and is gone
-        return withdraw(known, Scene(scene.node, host_alone, scene.pod, request.log))
+        return withdraw(known, replace(scene, kernel=host_alone))
 
 
 def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:

@@ -6,26 +6,16 @@ deletes it after the last. Whatever happens in between, the record says what to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from underlay.cni.errors import CniError
-from underlay.cni.plugin import Node, NodeKernel, first_of
+from underlay.cni.lease import give_back
+from underlay.cni.plugin import first_of
 from underlay.cni.probing import Probing, refuse_silent_gateways
+from underlay.cni.scene import Scene
+from underlay.cni.segment import leave
 from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_default
-from underlay.log import Log
 from underlay.objects import LinkAddress, Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
 from underlay.records import PodRecords, Record
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The pod of a call while its lock is held."""
-
-    node: Node
-    kernel: NodeKernel
-    pod: PodRecords
-    log: Log
 
 
 def make(record: Record, scene: Scene) -> None:
@@ -77,23 +67,30 @@ def _forget(record: Record, scene: Scene) -> list[CniError]:
 
 def withdraw(record: Record, scene: Scene) -> list[CniError]:
     """Takes off a NIC that is about to go. Its record stays where something could not be removed."""
-    return withdraw_traces(record.plan, record.name, record.ifname, scene)
+    failures = _take_off(record.plan, record.name, record.ifname, scene)
+    failures += give_back(record, scene)
+    if record.segment:
+        failures += leave(record.segment, record.owner, scene)
+    if not failures:
+        scene.pod.delete(record.name)
+    return failures
 
 
 def withdraw_traces(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
-    """The same for one that has no record, or one that can't be read: `plan` is what it may have left.
+    """The same for one that has no record, or one that can't be read: `plan` is what it may have left."""
+    failures = _take_off(plan, name, ifname, scene)
+    if not failures:
+        scene.pod.delete(name)
+    return failures
 
-    What its going means for the pod's other NICs is put right as far as it goes: it never keeps one
-    from going.
-    """
+
+def _take_off(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
+    """What the NIC's going means for the pod's others is put right as far as it goes: it never keeps it."""
     failures = revert(plan, kept(scene.pod, name), scene.kernel)
     unsettled = settle_main_default(scene.pod, scene.kernel, scene.log, without=name, leaving=ifname)
     for failure in unsettled:
         scene.log.event("main-default", "warning", message=failure.msg)
-    failures += drop_unused_rules(plan.node_rules, scene.kernel, scene.node.records)
-    if not failures:
-        scene.pod.delete(name)
-    return failures
+    return failures + drop_unused_rules(plan.node_rules, scene.kernel, scene.node.records)
 
 
 def kept(pod: PodRecords, name: str) -> frozenset[Object]:

@@ -136,6 +136,11 @@ class Internal(CniError):
         return error
 
 
+def by_code(code: object) -> type[CniError]:
+    """The class for the code that another plugin has failed with; one that we don't know is unforeseen."""
+    return next((kind for kind in CniError.__subclasses__() if kind.code == code), Internal)
+
+
 def _raised_at(exception: BaseException) -> str:
     trace = exception.__traceback__
     if trace is None:

@@ -71,6 +71,7 @@ class Keys:
         self._where = where
         self._asked: dict[str, str] = {}  # the names that were looked for, by their folded form
         self._sections: dict[str, Keys] = {}
+        self._lists: dict[str, tuple[Keys, ...]] = {}
 
     def value(self, key: str) -> Value | None:
         """Find what is given for a key or one of its aliases; None where it is absent or null."""
@@ -143,11 +144,13 @@ class Keys:
             self._sections[key] = Keys(value.object(), inner, value.name)
         return self._sections[key]
 
-    def sections(self, key: str) -> tuple[Keys, ...]:
-        """Read a list of objects; absent or null is the empty list."""
-        value = self.value(key)
-        items = () if value is None else value.items()
-        return tuple(Keys(item.object(), where=item.name) for item in items)
+    def sections(self, key: str, aliases: Aliases = NO_ALIASES) -> tuple[Keys, ...]:
+        """Read a list of objects; absent or null is the empty list. Asking again gives the same sections."""
+        if key not in self._lists:
+            value = self.value(key)
+            items = () if value is None else value.items()
+            self._lists[key] = tuple(Keys(item.object(), aliases, item.name) for item in items)
+        return self._lists[key]
 
     def unsupported(self, key: str, off: tuple[Any, ...] = ()) -> None:
         """Refuse a key that is known but not built yet, unless its value, or one of `off`, means off."""
@@ -172,7 +175,8 @@ class Keys:
         messages = [
             f"unknown key {shown(self._path(name))} is not used{self._hint(name)}" for name in strange
         ]
-        return messages + [message for section in self._sections.values() for message in section.unknown()]
+        inner = [*self._sections.values(), *(item for items in self._lists.values() for item in items)]
+        return messages + [message for section in inner for message in section.unknown()]
 
     def _written(self, key: str) -> Value | None:
         self._asked[key.casefold()] = key

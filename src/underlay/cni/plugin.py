@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from underlay.cni.call import Call
+from underlay.cni.claim import ClaimKernel, Wish
 from underlay.cni.keys import Aliases, Keys
 from underlay.cni.probing import Lan, Probing
-from underlay.cni.result import Result
-from underlay.facts import Facts, OtherNic, Remains
+from underlay.cni.result import Result, ResultRoute
+from underlay.facts import Facts, Interface, OtherNic, Remains, Underlay, VxlanLink
 from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Kernel, Plan
@@ -30,28 +32,141 @@ class Attachment:
     previous: Result | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin(Generic[C]):
-    """A chained plugin. All but the kernel is in these functions, and they are pure.
+    """What DEL, GC and STATUS ask of any plugin: all but the kernel is in these functions, and pure.
 
-    `parse` gives None for a configuration that asks for nothing to be done. `plan` is what an
-    attachment wants. `traces` is what one without a record has left; the configuration is None if it
-    is not usable any more. `needs` is one object of each kind that the plugin makes, for STATUS to
-    try. `other_nic` names a NIC of the pod that has to be known beside that of the call; `probing`
-    says what to ask the network.
+    `parse` gives None for a configuration that asks for nothing to be done. `traces` is what an
+    attachment without a record has left; the configuration is None if it is not usable any more.
+    `given` are the addresses that it may hold, by what its DEL says. `needs` is one object of each kind
+    that the plugin makes, for STATUS to try.
     """
 
     name: str
     parse: Callable[[Keys], C | None]
-    plan: Callable[[C, Attachment, Facts], Plan]
     traces: Callable[[C | None, Attachment, Remains], Plan]
     needs: Plan
     aliases: Aliases = field(default_factory=dict)
+    given: Callable[[C, Call], Given] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainedPlugin(Plugin[C]):
+    """One that works on a NIC that an earlier plugin of the chain has made. `plan` is what it wants.
+
+    `other_nic` names a NIC of the pod that has to be known beside that of the call; `probing` says
+    what to ask the network.
+    """
+
+    plan: Callable[[C, Attachment, Facts], Plan]
     other_nic: Callable[[C], str] | None = None
     probing: Callable[[C, Attachment, Facts], Probing] | None = None
 
 
-class NodeKernel(Kernel, Lan, Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MainPlugin(Plugin[C]):
+    """One that makes the pod's NIC, in a segment that the pods of many nodes share (RFC 7348).
+
+    `choose` says which of its segments a pod joins. `reads_annotations` gives the kubeconfig to ask
+    for the pod's annotations with, None where they are not asked for. `segments` are all that are
+    configured, for STATUS.
+    """
+
+    choose: Callable[[C, Call, Mapping[str, str]], Joining]
+    reads_annotations: Callable[[C], str | None]
+    segments: Callable[[C], Sequence[Joining]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpamPlugin(Plugin[C]):
+    """One that gives addresses, claimed as routes of the node. `wanted` is what a call asks for."""
+
+    wanted: Callable[[C, Call], Wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Addresses to claim: one for each wish, through the link `dev` of the node, by name or by index.
+
+    `wait` is how long a claim takes to spread, in seconds; None: as long as is usual where a routing
+    daemon runs. `routes` go into the result.
+    """
+
+    dev: str | int
+    wishes: tuple[Wish, ...]
+    wait: float | None = None
+    routes: tuple[ResultRoute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """Addresses that another IPAM plugin shall give: what it reads on its standard input, and CNI_ARGS."""
+
+    config: dict[str, Any]
+    args: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Addresses that nothing is recorded of: as claims, or to be asked back from other IPAM plugins."""
+
+    claims: tuple[Route, ...] = ()
+    delegated: tuple[Delegated, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a node has in a segment: its addresses there, and all that was made for it."""
+
+    gateways: tuple[Interface, ...]
+    plan: Plan
+
+
+class Joining(Protocol):
+    """A pod's way into a segment: the one that was chosen for it, and the addresses that it asked for."""
+
+    @property
+    def name(self) -> str:
+        """The segment's, as its record is called: `<plugin>:<name>`."""
+
+    @property
+    def dev(self) -> str:
+        """The node's own link in the segment, by which it reaches the pods there."""
+
+    @property
+    def underlay(self) -> str:
+        """The link of the node that carries the segment; "" for the one that leads to `toward`."""
+
+    @property
+    def toward(self) -> tuple[IP, ...]:
+        """Addresses that lie beyond that link; the node's own among them don't count."""
+
+    @property
+    def gateways(self) -> tuple[Interface, ...] | None:
+        """The node's addresses in the segment; None where the IPAM gives them."""
+
+    @property
+    def ipam_of_node(self) -> Wanted | Delegated:
+        """How the node gets them from the IPAM."""
+
+    @property
+    def ipam(self) -> Wanted | Delegated:
+        """How the pod gets its own."""
+
+    def node(self, underlay: Underlay, gateways: Sequence[Interface]) -> Plan:
+        """What makes the node a member, links first; without gateways, all that needs no address."""
+
+    def accepts(self, gateways: Sequence[Interface]) -> bool:
+        """Whether the node may keep these addresses, which it got for an earlier pod."""
+
+    def refuse_clash(self, others: Sequence[VxlanLink]) -> None:
+        """InvalidConfig where a VXLAN device that the node has already is in the way of a new one."""
+
+    def nic(self, pod: Attachment, given: Result, member: Membership) -> tuple[Plan, Result]:
+        """What makes the pod's NIC with the addresses given, and what ADD answers."""
+
+
+class NodeKernel(Kernel, ClaimKernel, Lan, Protocol):
     """A kernel that can be asked for the facts that plugins plan with."""
 
     def has(self, ns: Ns) -> bool:
@@ -65,6 +180,16 @@ class NodeKernel(Kernel, Lan, Protocol):
 
     def other_nic(self, dev: str) -> OtherNic | None:
         """A NIC of the pod with its end on the node, None where there is no such NIC."""
+
+    def underlay(self, dev: str, toward: Sequence[IP]) -> Underlay | None:
+        """The link of the host of that name; for "" the one that leads to the first of `toward` that is
+        not the node itself. None where there is none."""
+
+    def vxlan_links(self) -> list[VxlanLink]:
+        """Every VXLAN device of the host. Costs a look at each."""
+
+    def dev(self, ns: Ns, index: int) -> str:
+        """The name of the link with that index, "" where there is none."""
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""
@@ -90,6 +215,12 @@ class Node(Protocol):
 
     def is_own(self, netns: str) -> bool:
         """Whether `netns` is the host's own namespace."""
+
+    def execute(self, path: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
+        """Runs a plugin in the host's namespace: its exit code and standard output."""
+
+    def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
+        """Those of a pod, from the Kubernetes API; "" is the configuration of the cluster that we are in."""
 
     def scratch(self) -> AbstractContextManager[NodeKernel]:
         """A namespace of its own as both host and pod, which is gone afterwards."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from underlay.cni.errors import Conflict, KernelError
+from underlay.cni.keys import Keys
 from underlay.log import Log
 from underlay.objects import IP
 
@@ -20,6 +21,12 @@ class Patience:
 
     interval: float
     retries: int
+
+
+def patience_of(keys: Keys) -> Patience | None:
+    """Read a section such as `ip_conflict`; None where it is not enabled. A bad one is bad even so."""
+    patience = Patience(keys.duration("interval", 1.0), keys.integer("retries", 3, 1, 100))
+    return patience if keys.flag("enabled", False) else None
 
 
 @dataclass(frozen=True, slots=True)

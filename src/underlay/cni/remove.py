@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from underlay.cni.attach import Scene, withdraw, withdraw_traces
+from dataclasses import replace
+
+from underlay.cni.attach import withdraw, withdraw_traces
+from underlay.cni.delegate import forward
 from underlay.cni.errors import CniError
-from underlay.cni.plugin import Attachment, C, Node, NodeKernel, first_of
+from underlay.cni.lease import give_back, give_back_unowned
+from underlay.cni.plugin import Attachment, C, Given, MainPlugin, Node, NodeKernel, first_of
 from underlay.cni.request import Request, other_name, refuse_own_namespace, usable
+from underlay.cni.scene import Scene
+from underlay.cni.segment import leave
 from underlay.facts import Remains
 from underlay.objects import POD
 from underlay.plan import Plan
@@ -19,12 +25,33 @@ def delete(request: Request[C]) -> None:
     with node.records.pod(call.container_id) as pod:
         record = pod.read(request.record_name)
         with node.kernel(_netns_to_clean(request, record)) as kernel:
-            scene = Scene(node, kernel, pod, request.log)
+            scene = Scene(node, kernel, pod, request.log, call.path)
             if record:
                 first_of(withdraw(record, scene))
             else:
-                plan = _traces(request, call.container_id, call.ifname, kernel)
-                first_of(withdraw_traces(plan, request.record_name, call.ifname, scene))
+                first_of(_withdraw_unrecorded(request, scene))
+
+
+def _withdraw_unrecorded(request: Request[C], scene: Scene) -> list[CniError]:
+    """By what the call says, and by who is noted to use a segment."""
+    call = request.call
+    attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
+    nobody = request.record_of(attachment, "")
+    plan = _traces(request, call.container_id, call.ifname, scene.kernel)
+    failures = withdraw_traces(plan, nobody.name, call.ifname, scene)
+    given = _given(request)
+    failures += give_back_unowned(given.claims, scene)
+    for delegated in given.delegated:
+        ipam = {"config": delegated.config, "args": delegated.args}
+        failures += give_back(replace(nobody, ipam=ipam), scene)
+    for name in scene.node.records.segments(request.plugin.name):
+        failures += leave(name, nobody.owner, scene)
+    return failures
+
+
+def _given(request: Request[C]) -> Given:
+    config = usable(request)
+    return request.plugin.given(config, request.call) if config and request.plugin.given else Given()
 
 
 def _netns_to_clean(request: Request[C], record: Record | None) -> str:
@@ -38,7 +65,7 @@ def _netns_to_clean(request: Request[C], record: Record | None) -> str:
 
 def _traces(request: Request[C], container_id: str, ifname: str, kernel: NodeKernel) -> Plan:
     config = usable(request)
-    other = kernel.other_nic(other_name(request, config)) if config else None
+    other = kernel.other_nic(other_name(request.plugin, config)) if config else None
     attachment = Attachment(container_id, ifname, request.call.network, request.call.netns)
     return request.plugin.traces(config, attachment, Remains(kernel.ours(POD), other))
 
@@ -57,7 +84,18 @@ def collect(request: Request[C]) -> None:
                     failures += _collected(request, container, name, pod)
         except CniError as error:
             failures.append(error)
-    first_of(failures)
+    first_of(failures + _forwarded(request))
+
+
+def _forwarded(request: Request[C]) -> list[CniError]:
+    """GC of the other IPAM plugins that a main plugin has called: they keep addresses of their own."""
+    failures: list[CniError] = []
+    for delegated in _given(request).delegated if isinstance(request.plugin, MainPlugin) else ():
+        try:
+            forward("GC", delegated.config, request.node, request.call.path)
+        except CniError as error:
+            failures.append(error)
+    return failures
 
 
 def _collected(request: Request[C], container: str, name: str, pod: PodRecords) -> list[CniError]:
@@ -67,7 +105,7 @@ def _collected(request: Request[C], container: str, name: str, pod: PodRecords) 
     if not _is_stale(record, request):
         return []
     with node.kernel(record.netns if _is_alive(record, node) else "") as kernel:
-        failures = withdraw(record, Scene(node, kernel, pod, request.log))
+        failures = withdraw(record, Scene(node, kernel, pod, request.log, request.call.path))
     request.log.event("collected", container_id=record.container_id, ifname=record.ifname)
     return failures
 
@@ -82,8 +120,9 @@ def _collected_unread(request: Request[C], container: str, name: str, pod: PodRe
     if valid is None or (container, ifname) in valid:
         return []
     with request.node.kernel("") as kernel:
+        scene = Scene(request.node, kernel, pod, request.log, request.call.path)
         plan = _traces(request, container, ifname, kernel)
-        failures = withdraw_traces(plan, name, ifname, Scene(request.node, kernel, pod, request.log))
+        failures = withdraw_traces(plan, name, ifname, scene)
     request.log.event("collected", container_id=container, ifname=ifname)
     return failures
 

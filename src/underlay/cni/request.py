@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
-from underlay.cni.attach import Scene
 from underlay.cni.call import Call
 from underlay.cni.errors import CniError, InvalidConfig, InvalidEnvironment, InvalidNetns
 from underlay.cni.keys import Keys, log_options
-from underlay.cni.plugin import Attachment, C, Node, Plugin
+from underlay.cni.plugin import Attachment, C, ChainedPlugin, Node, Plugin
 from underlay.cni.result import Result, parse
+from underlay.cni.scene import Scene
 from underlay.facts import Facts
 from underlay.log import Log
 from underlay.objects import POD, Route
-from underlay.records import record_name
+from underlay.plan import Plan
+from underlay.records import Record, record_name
 
 Json = dict[str, Any]
+NOTHING = Plan(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,22 @@ class Request(Generic[C]):
     def record_name(self) -> str:
         return record_name(self.call.network, self.call.ifname, self.plugin.name)
 
+    def record_of(
+        self, attachment: Attachment, netns_id: str, plan: Plan = NOTHING, inputs: str = ""
+    ) -> Record:
+        """A new record of the call's attachment."""
+        return Record(
+            plugin=self.plugin.name,
+            network=attachment.network,
+            container_id=attachment.container_id,
+            ifname=attachment.ifname,
+            netns=attachment.netns,
+            netns_id=netns_id,
+            inputs=inputs,
+            created=int(time.time()),
+            plan=plan,
+        )
+
     @contextmanager
     def scene(self) -> Iterator[Scene]:
         """The pod of the call, under its lock."""
@@ -41,7 +60,7 @@ class Request(Generic[C]):
             self.node.kernel(self.call.netns) as kernel,
             self.node.records.pod(self.call.container_id) as pod,
         ):
-            yield Scene(self.node, kernel, pod, self.log)
+            yield Scene(self.node, kernel, pod, self.log, self.call.path)
 
 
 def keys_of(request: Request[C]) -> Keys:
@@ -64,7 +83,7 @@ def usable(request: Request[C]) -> C | None:
         return None
 
 
-def attachment_of(request: Request[C], previous: Result) -> Attachment:
+def attachment_of(request: Request[C], previous: Result | None = None) -> Attachment:
     """The attachment of an ADD or CHECK, whose pod must be there."""
     call = request.call
     refuse_own_namespace(request)
@@ -78,6 +97,11 @@ def attachment_of(request: Request[C], previous: Result) -> Attachment:
 
 def previous_of(request: Request[C]) -> Result:
     if request.call.prev_result is None:
+        if not isinstance(request.plugin, ChainedPlugin):
+            raise InvalidConfig(
+                f"prevResult is missing: CHECK of {request.plugin.name} compares with what its ADD answered",
+                "the runtime has to keep that and pass it on",
+            )
         raise InvalidConfig(
             f"prevResult is missing: {request.plugin.name} is a chained plugin",
             f"list it behind the plugin that makes {request.call.ifname}, such as macvlan or sriov",
@@ -94,7 +118,9 @@ def refuse_own_namespace(request: Request[C]) -> None:
         )
 
 
-def facts_for(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> Facts:
+def facts_for(
+    plugin: ChainedPlugin[C], request: Request[C], config: C, attachment: Attachment, scene: Scene
+) -> Facts:
     nic = scene.kernel.link(POD, attachment.ifname)
     if nic is None:
         raise InvalidConfig(
@@ -105,11 +131,11 @@ def facts_for(request: Request[C], config: C, attachment: Attachment, scene: Sce
     given = (
         attachment.previous.addresses_of(attachment.ifname, attachment.netns) if attachment.previous else ()
     )
-    facts = scene.kernel.facts(nic, [ip.address.ip for ip in given], siblings, other_name(request, config))
+    facts = scene.kernel.facts(nic, [ip.address.ip for ip in given], siblings, other_name(plugin, config))
     displaced = [obj for taken in scene.pod.displaced().values() for obj in taken.objects]
     routes = (*facts.pod_routes, *(obj for obj in displaced if isinstance(obj, Route)))
     return replace(facts, pod_routes=routes)
 
 
-def other_name(request: Request[C], config: C) -> str:
-    return request.plugin.other_nic(config) if request.plugin.other_nic else ""
+def other_name(plugin: Plugin[C], config: C) -> str:
+    return plugin.other_nic(config) if isinstance(plugin, ChainedPlugin) and plugin.other_nic else ""

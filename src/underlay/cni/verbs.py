@@ -1,4 +1,4 @@
-"""The verbs of CNI, once for all chained plugins (CNI specification 1.1.0, section 2).
+"""The verbs of CNI, once for all plugins (CNI specification 1.1.0, section 2).
 
 A plugin says what it wants; the verbs decide when that is made, compared and taken back.
 """
@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from underlay.cni.add import add
+from underlay.cni.add import add_to_chain
+from underlay.cni.add_anew import add_addresses, add_nic
 from underlay.cni.call import SUPPORTED
 from underlay.cni.errors import CniError
-from underlay.cni.plugin import C
+from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin
 from underlay.cni.remove import collect, delete
 from underlay.cni.request import Json, Request
 from underlay.cni.verify import check, status
@@ -38,6 +39,19 @@ def run(request: Request[C]) -> Json | None:
         ms = round((time.monotonic() - started) * 1000, 2)
         level = "info" if outcome["outcome"] == "ok" else "error"
         request.log.event("call", level, duration_ms=ms, **outcome)
+
+
+def add(request: Request[C]) -> Json:
+    """Each sort of plugin adds something else; what was added is compared and taken off in one way."""
+    match request.plugin:
+        case ChainedPlugin():
+            return add_to_chain(request.plugin, request)
+        case MainPlugin():
+            return add_nic(request.plugin, request)
+        case IpamPlugin():
+            return add_addresses(request.plugin, request)
+        case _:
+            raise TypeError(f"{request.plugin.name} is none of the sorts of plugin")
 
 
 def version(request: Request[C]) -> Json:

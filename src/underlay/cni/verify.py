@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from underlay.cni.delegate import check_addresses, forward
 from underlay.cni.errors import CniError, Drift, NotAvailable
-from underlay.cni.plugin import C
+from underlay.cni.plugin import Attachment, C, ChainedPlugin, MainPlugin
 from underlay.cni.request import Request, attachment_of, facts_for, keys_of, parsed, previous_of
 from underlay.cni.result import Result
-from underlay.objects import LinkAddress, Object
+from underlay.cni.scene import Scene
+from underlay.cni.segment import segment_plan, underlay_of
+from underlay.objects import MAIN, OURS, LinkAddress, Object, Route
 from underlay.plan import apply, missing
 
 
@@ -18,20 +21,39 @@ def check(request: Request[C]) -> None:
     previous = previous_of(request)
     attachment = attachment_of(request, previous)
     with request.scene() as scene:
-        record = scene.pod.read(request.record_name)
-        if record:
-            plan = record.plan
-        else:
-            plan = request.plugin.plan(config, attachment, facts_for(request, config, attachment, scene))
-        lacking = missing(plan.objects, scene.kernel)
+        wanted = _wanted(request, config, attachment, scene)
+        lacking = missing(wanted, scene.kernel)
     differences = [(obj, found) for obj, found in lacking if not _is_later(obj, found, previous)]
     if differences:
         lines = [f"{obj}" + (f"   (there is: {found})" if found else "") for obj, found in differences]
         raise Drift(
-            f"{len(differences)} of the {len(plan.objects)} things that {request.plugin.name} made for"
+            f"{len(differences)} of the {len(wanted)} things that {request.plugin.name} made for"
             f" {request.call.ifname} are missing or changed: {lines[0]}",
             "\n".join(lines),
         )
+
+
+def _wanted(request: Request[C], config: C, attachment: Attachment, scene: Scene) -> tuple[Object, ...]:
+    """What was made for the attachment, and for the segment that it is in."""
+    record = scene.pod.read(request.record_name)
+    if record:
+        if record.ipam:
+            check_addresses(record, scene.node, scene.path)
+        shared = segment_plan(record.segment, scene) if record.segment else ()
+        own = (obj for obj in record.plan.objects if not _is_anybodys(obj))
+        return (*own, *record.claims, *shared)
+    if isinstance(request.plugin, ChainedPlugin):
+        plugin = request.plugin
+        return plugin.plan(config, attachment, facts_for(plugin, request, config, attachment, scene)).objects
+    raise Drift(
+        f"nothing is recorded of {request.call.ifname}: it was never made, or its record is lost",
+        "recreate the pod",
+    )
+
+
+def _is_anybodys(obj: Object) -> bool:
+    """The default of the pod's main table, which a later plugin may have moved."""
+    return isinstance(obj, Route) and obj.is_default and obj.table == MAIN and obj.proto != OURS
 
 
 def _is_later(obj: Object, found: Object | None, previous: Result) -> bool:
@@ -43,7 +65,9 @@ def _is_later(obj: Object, found: Object | None, previous: Result) -> bool:
 
 def status(request: Request[C]) -> None:
     """Tries one object of each kind that the plugin makes, in a namespace made for it."""
-    parsed(request, keys_of(request))
+    config = parsed(request, keys_of(request))
+    if config is not None and isinstance(request.plugin, MainPlugin):
+        _refuse_what_no_segment_can_have(request.plugin, config, request)
     try:
         with request.node.scratch() as kernel:
             apply(request.plugin.needs.objects, kernel)
@@ -52,3 +76,17 @@ def status(request: Request[C]) -> None:
             f"{request.plugin.name} cannot work on this node: {error}",
             "tried in a network namespace that was made for this",
         ) from error
+
+
+def _refuse_what_no_segment_can_have(plugin: MainPlugin[C], config: C, request: Request[C]) -> None:
+    """NotAvailable where a configured segment could not be joined now, or its IPAM plugin can't serve."""
+    call = request.call
+    delegated = plugin.given(config, call).delegated if plugin.given else ()
+    try:
+        for each in delegated:
+            forward("STATUS", each.config, request.node, call.path)
+        with request.node.kernel("") as kernel:
+            for joining in plugin.segments(config):
+                joining.node(underlay_of(joining, kernel), ())
+    except CniError as error:
+        raise NotAvailable(f"{plugin.name} cannot serve: {error.msg}", error.details) from error

@@ -1,0 +1,135 @@
+"""ADD of a main plugin, which makes the pod's NIC, and of an IPAM plugin, which gives addresses.
+
+Both decide once, as chained plugins do: an equal ADD is answered from the record, another one takes
+the record's off first. The record stands before anything is asked for, and goes if anything fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from underlay.cni.attach import make, withdraw
+from underlay.cni.errors import CniError, InvalidConfig
+from underlay.cni.lease import hold, obtain
+from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
+from underlay.cni.request import Json, Request, attachment_of, keys_of, parsed
+from underlay.cni.result import parse, render
+from underlay.cni.scene import Scene
+from underlay.cni.segment import join, rejoin
+from underlay.records import Record
+
+NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
+
+
+def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
+    """Joins a segment, gets addresses, makes the NIC."""
+    keys = keys_of(request)
+    config = _usable(parsed(request, keys), plugin.name)
+    attachment = attachment_of(request)
+    for message in keys.unknown():
+        request.log.event("configuration", "warning", message=message)
+    with request.scene() as scene:
+
+        def make_nic(record: Record) -> Record:
+            joining = plugin.choose(config, request.call, _annotations(plugin, config, request))
+            return _joined(joining, record, attachment, scene)
+
+        record = _recorded(request, scene, make_nic)
+    for note in record.plan.notes:
+        request.log.event("plan", message=note)
+    return _answer(record, request)
+
+
+def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
+    """Claims addresses; the NIC is another plugin's, and need not be there yet."""
+    keys = keys_of(request)
+    wanted = plugin.wanted(_usable(parsed(request, keys), plugin.name), request.call)
+    for message in keys.unknown():
+        request.log.event("configuration", "warning", message=message)
+    with request.scene() as scene:
+
+        def make_claims(record: Record) -> Record:
+            claimed, given = obtain(wanted, record, scene)
+            return replace(claimed, result=render(given, NEWEST))
+
+        return _answer(_recorded(request, scene, make_claims), request)
+
+
+def _usable(config: C | None, plugin: str) -> C:
+    if config is None:
+        raise InvalidConfig(
+            f"the configuration asks {plugin} for nothing", "a pod without it has no network"
+        )
+    return config
+
+
+def _recorded(request: Request[C], scene: Scene, decide: Callable[[Record], Record]) -> Record:
+    """The record of an equal ADD, made true again; or a new one, that `decide` has done its part for."""
+    netns_id = request.node.netns_id(request.call.netns)
+    inputs = _digest(request, netns_id)
+    known = scene.pod.read(request.record_name)
+    if known and known.inputs == inputs and _is_made_again(known, scene):
+        return known
+    if known:
+        first_of(_withdrawn(known, netns_id, request, scene))
+    call = request.call
+    attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
+    record = request.record_of(attachment, netns_id)
+    scene.pod.write(record)
+    try:
+        record = replace(decide(record), inputs=inputs)
+        scene.pod.write(record)
+        make(record, scene)
+    except BaseException as error:
+        left = scene.pod.read(record.name)  # it knows what was reached, whoever wrote it last
+        for failure in withdraw(left or record, scene):
+            error.add_note(f"and taking it back failed: {failure.msg}")
+        raise
+    return record
+
+
+def _is_made_again(known: Record, scene: Scene) -> bool:
+    if known.segment and not rejoin(known, scene):
+        return False
+    hold(known, scene)
+    make(known, scene)
+    return True
+
+
+def _withdrawn(known: Record, netns_id: str, request: Request[C], scene: Scene) -> list[CniError]:
+    if known.netns_id == netns_id:
+        return withdraw(known, scene)
+    with request.node.kernel("") as host_alone:  # its pod was another one, and is gone
+        return withdraw(known, replace(scene, kernel=host_alone))
+
+
+def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Scene) -> Record:
+    record = replace(record, segment=joining.name)
+    scene.pod.write(record)
+    member = join(joining, record, scene)
+    record, given = obtain(joining.ipam, record, scene)
+    plan, result = joining.nic(attachment, given, member)
+    return replace(record, plan=plan, result=render(result, NEWEST))
+
+
+def _annotations(plugin: MainPlugin[C], config: C, request: Request[C]) -> Any:
+    kubeconfig = plugin.reads_annotations(config)
+    args = request.call.args
+    pod = args.get("K8S_POD_NAMESPACE", ""), args.get("K8S_POD_NAME", "")
+    return request.node.annotations(*pod, kubeconfig) if kubeconfig is not None and all(pod) else {}
+
+
+def _digest(request: Request[C], netns_id: str) -> str:
+    """Of what a runtime says; what the API says of the pod is asked for once."""
+    call = request.call
+    config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
+    text = json.dumps([netns_id, config, call.args], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _answer(record: Record, request: Request[C]) -> Json:
+    return render(parse(record.result, NEWEST, where="the record's result"), request.call.cni_version)

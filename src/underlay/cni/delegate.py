@@ -1,0 +1,95 @@
+"""Calls of another plugin's executable, as a runtime makes them (CNI SPEC, section 4)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from underlay.cni.errors import CniError, DecodingFailure, Internal, InvalidConfig, by_code
+from underlay.cni.plugin import Node
+from underlay.cni.result import Result, parse
+from underlay.records import Record
+
+Json = dict[str, Any]
+UNKNOWN_COMMAND = 4  # how a plugin answers a verb that is newer than it
+
+
+def add_addresses(record: Record, node: Node, path: tuple[str, ...]) -> Result:
+    """ADD of the record's IPAM plugin: the addresses, routes and name servers that it gives."""
+    answer = _call("ADD", record.ipam, _variables(record), node, path)
+    if answer is None:
+        raise DecodingFailure(f"{_name(record.ipam)}: its ADD has printed no result")
+    version = record.ipam["config"].get("cniVersion", "")
+    return parse(answer, version, where=f"the result of {_name(record.ipam)}")
+
+
+def delete_addresses(record: Record, node: Node, path: tuple[str, ...]) -> None:
+    """DEL of the same: CNI_COMMAND is always said, whatever verb this is a part of."""
+    _call("DEL", record.ipam, _variables(record), node, path)
+
+
+def check_addresses(record: Record, node: Node, path: tuple[str, ...]) -> None:
+    """CHECK of the same, with the result of the record as prevResult."""
+    config = {**record.ipam["config"], "prevResult": record.result}
+    _call("CHECK", {**record.ipam, "config": config}, _variables(record), node, path)
+
+
+def forward(verb: str, config: Json, node: Node, path: tuple[str, ...]) -> None:
+    """GC or STATUS of an IPAM plugin; one that is too old to know them has nothing to say."""
+    try:
+        _call(verb, {"config": config}, {}, node, path)
+    except CniError as error:
+        if error.code != UNKNOWN_COMMAND:
+            raise
+
+
+def _variables(record: Record) -> dict[str, str]:
+    return {
+        "CNI_CONTAINERID": record.container_id,
+        "CNI_NETNS": record.netns,
+        "CNI_IFNAME": record.ifname,
+        "CNI_ARGS": record.ipam.get("args", ""),
+    }
+
+
+def _call(
+    verb: str, ipam: Mapping[str, Any], variables: Mapping[str, str], node: Node, path: tuple[str, ...]
+) -> Json | None:
+    name = _name(ipam)
+    env = {**variables, "CNI_COMMAND": verb, "CNI_PATH": os.pathsep.join(path)}
+    code, output = node.execute(_executable(name, path), env, json.dumps(ipam["config"]).encode())
+    answer = _decoded(output)
+    if code:
+        raise _refusal(name, verb, answer)
+    return answer
+
+
+def _name(ipam: Mapping[str, Any]) -> str:
+    return str(ipam["config"]["ipam"]["type"])
+
+
+def _executable(name: str, path: tuple[str, ...]) -> str:
+    for directory in path:
+        if os.access(found := os.path.join(directory, name), os.X_OK):
+            return found
+    raise InvalidConfig(
+        f'ipam.type: "{name}" is an executable in none of {os.pathsep.join(path)}',
+        "install that IPAM plugin where CNI_PATH points to, or name another; routetable needs none",
+    )
+
+
+def _decoded(output: bytes) -> Json | None:
+    try:
+        answer = json.loads(output)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _refusal(name: str, verb: str, answer: Json | None) -> CniError:
+    if answer is None:
+        return Internal(f"{name}: its {verb} has failed and printed no error", "look at its own log")
+    kind = by_code(answer.get("code"))
+    return kind(f"{name}: {answer.get('msg', '')}", str(answer.get("details", "")))

@@ -1,0 +1,81 @@
+"""The addresses of an attachment: asked of the IPAM, written down before, and given back.
+
+`routetable` runs in this process and claims routes of the node; any other IPAM plugin is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_interface
+
+from underlay.claims import claim_route
+from underlay.cni.claim import Claimant, claim, release
+from underlay.cni.delegate import add_addresses, delete_addresses
+from underlay.cni.errors import CniError, Conflict, InvalidConfig
+from underlay.cni.plugin import Delegated, Wanted
+from underlay.cni.result import IpConfig, Result
+from underlay.cni.scene import Scene
+from underlay.objects import HOST, IP, Route
+from underlay.plan import apply
+from underlay.records import Record
+
+
+def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Record, Result]:
+    """Addresses for `record`, which is returned with all that is needed to give them back.
+
+    It is written each time before something is asked for: where this raises, or the call is killed,
+    `give_back` of the record that was written last undoes it.
+    """
+    if isinstance(ipam, Delegated):
+        asking = replace(record, ipam={"config": ipam.config, "args": ipam.args})
+        scene.pod.write(asking)
+        return asking, add_addresses(asking, scene.node, scene.path)
+    dev = ipam.dev if isinstance(ipam.dev, str) else scene.kernel.dev(HOST, ipam.dev)
+    if not dev:
+        raise InvalidConfig(
+            f"LINK_INDEX: {ipam.dev} is the index of no link of the node", "claims lead through that link"
+        )
+
+    def remember(claims: tuple[Route, ...]) -> None:
+        scene.pod.write(replace(record, claims=claims))
+
+    claimant = Claimant(dev, record.owner, ipam.wait)
+    ips = claim(ipam.wishes, claimant, scene.node.records.claims, scene.kernel, remember)
+    claimed = replace(record, claims=tuple(claim_route(ip, dev) for ip in ips))
+    return claimed, Result(ips=tuple(_on_subnet(ip, ipam) for ip in ips), routes=ipam.routes)
+
+
+def _on_subnet(ip: IP, wanted: Wanted) -> IpConfig:
+    subnets = (r.subnet for wish in wanted.wishes for r in wish.ranges)
+    return IpConfig(ip_interface((ip, next(subnet.prefixlen for subnet in subnets if ip in subnet))))
+
+
+def hold(record: Record, scene: Scene) -> None:
+    """Makes the claims of a record true again: a route goes when its link goes down, the owner stays."""
+    store = scene.node.records.claims
+    for route in record.claims:
+        ip = route.dst.network_address
+        if not store.reserve(ip, route.dev, record.owner):
+            raise Conflict(
+                f"the address {ip} of {record.ifname} is claimed by {store.holder(ip)} on this node",
+                "the records of the node have been lost in part: recreate the pod",
+            )
+    apply(record.claims, scene.kernel)
+
+
+def give_back(record: Record, scene: Scene) -> list[CniError]:
+    """Returns what the record's addresses need to be free again and could not be done."""
+    failures = release(record.claims, record.owner, scene.node.records.claims, scene.kernel)
+    if record.ipam:
+        try:
+            delete_addresses(record, scene.node, scene.path)
+        except CniError as error:
+            failures.append(error)
+    return failures
+
+
+def give_back_unowned(claims: Iterable[Route], scene: Scene) -> list[CniError]:
+    """The same for claims of which no record is left, as far as nobody else has them."""
+    store = scene.node.records.claims
+    return scene.kernel.remove(route for route in claims if not store.holder(route.dst.network_address))
