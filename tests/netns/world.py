@@ -272,9 +272,9 @@ def state_of(netns: Netns) -> str:
 
 
 def files(directory: str) -> dict[str, str]:
-    """The text of every file below a directory, by path."""
+    """The text of every file below a directory, and where every link leads, by path."""
     paths = [os.path.join(parent, name) for parent, _, names in os.walk(directory) for name in names]
-    return {path: Path(path).read_text(encoding="utf-8") for path in paths}
+    return {path: os.readlink(path) if os.path.islink(path) else Path(path).read_text() for path in paths}
 
 
 def _shown(netns: Netns) -> str:

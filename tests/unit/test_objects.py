@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable
-from dataclasses import fields
-from ipaddress import IPv4Network, ip_address, ip_network
+from dataclasses import fields, replace
+from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -18,8 +18,13 @@ from underlay.objects import (
     IP,
     KINDS,
     POD,
+    Address,
+    Fdb,
+    Interface,
     LinkAddress,
+    LinkAlias,
     LinkUp,
+    Macvlan,
     Neigh,
     Network,
     Ns,
@@ -29,9 +34,11 @@ from underlay.objects import (
     Sysctl,
     TxQueueLen,
     VethPair,
+    Vxlan,
     as_json,
     from_json,
 )
+from underlay.objects.fdb import FLOOD
 from underlay.objects.link import Link, decode_link
 from underlay.objects.route import ONLINK, Hop, routes
 from underlay.objects.rule import rules
@@ -41,6 +48,7 @@ from underlay.objects.wire import (
     IFLA_ADDRESS,
     IFLA_INFO_DATA,
     IFLA_LINKINFO,
+    RTM_NEWLINK,
     Message,
     attribute,
     attributes,
@@ -60,8 +68,9 @@ class Memory:
         self.held = held
 
     def link(self, ns: Ns, dev: str) -> Link | None:
-        if dev not in DEVS:
-            return None
+        made = [decode_link(held.body) for held in self.held if held.type == RTM_NEWLINK]
+        if dev not in DEVS or made:
+            return next((link for link in made if link.name == dev), None)
         return Link(
             index=self.index(ns, dev), name=dev, mac="", mtu=1500, up=True, settings={4: (), 6: ()}, peer=0
         )
@@ -138,10 +147,56 @@ def all_routes(draw: st.DrawFn) -> Route:
     )
 
 
+def interfaces(version: int) -> st.SearchStrategy[Interface]:
+    longest = 32 if version == 4 else 128
+    return st.builds(
+        lambda ip, length: ip_interface((ip, length)), addresses(version), st.integers(0, longest)
+    )
+
+
+@st.composite
+def vxlans(draw: st.DrawFn) -> Vxlan:
+    version, port, flag = draw(VERSION), st.integers(0, 0xFFFF), st.booleans()
+    low, high = sorted((draw(port), draw(port)))
+    return Vxlan(
+        draw(DEV),
+        draw(st.integers(0, 0xFFFFFF)),
+        draw(MAC),
+        draw(st.integers(68, 65535)),
+        draw(port),
+        underlay=draw(st.just("") | DEV),
+        local=draw(st.none() | addresses(version)),
+        group=draw(st.none() | addresses(version)),
+        ttl=draw(BYTE),
+        tos=draw(BYTE),
+        learning=draw(flag),
+        proxy=draw(flag),
+        rsc=draw(flag),
+        l2miss=draw(flag),
+        l3miss=draw(flag),
+        gbp=draw(flag),
+        ageing=draw(st.just(0) | st.integers(1, 2**32 - 2)),
+        limit=draw(st.just(0) | U32),
+        port_low=low,
+        port_high=high,
+        tx_queue_len=draw(st.just(0) | U32),
+    )
+
+
+MACVLANS = st.builds(Macvlan, NAMESPACES, DEV, DEV, MAC, st.integers(68, 65535))
+ADDRESSES = st.builds(Address, NAMESPACES, DEV, VERSION.flatmap(interfaces), st.booleans())
+FDB = st.builds(Fdb, NAMESPACES, DEV, st.just(FLOOD) | MAC, st.ip_addresses())
 NEIGHS = st.builds(Neigh, NAMESPACES, st.ip_addresses(), MAC, DEV, BYTE)
 RULES = VERSION.flatmap(
     lambda version: st.builds(
-        Rule, NAMESPACES, st.just(version), U32, U32, st.none() | networks(version), BYTE
+        Rule,
+        NAMESPACES,
+        st.just(version),
+        U32,
+        U32,
+        st.none() | networks(version),
+        BYTE,
+        st.none() | networks(version),
     )
 )
 PAIRS = st.builds(VethPair, DEV, MAC, DEV, MAC, st.integers(68, 65535))
@@ -150,9 +205,11 @@ SYSCTLS = st.builds(Sysctl, NAMESPACES, VERSION, DEV, st.just("rp_filter"), st.i
 OTHERS = st.one_of(
     st.builds(LinkUp, NAMESPACES, DEV),
     st.builds(LinkAddress, NAMESPACES, DEV, MAC, st.just("") | MAC),
+    st.builds(LinkAlias, NAMESPACES, DEV, st.text()),
     st.builds(TxQueueLen, NAMESPACES, DEV, U32, st.integers(-1, 9)),
 )
-OBJECTS: st.SearchStrategy[Object] = st.one_of(all_routes(), NEIGHS, RULES, PAIRS, SYSCTLS, OTHERS)
+FOUND: st.SearchStrategy[Object] = st.one_of(vxlans(), MACVLANS, ADDRESSES, FDB, NEIGHS, RULES)
+OBJECTS: st.SearchStrategy[Object] = st.one_of(all_routes(), FOUND, PAIRS, SYSCTLS, OTHERS)
 
 
 def held(obj: Object) -> Memory:
@@ -168,14 +225,14 @@ def test_a_route_is_read_as_it_was_written(route: Route) -> None:
     assert routes(held(route), route.ns, route.dst.version) == [route]
 
 
-@given(NEIGHS)
-def test_a_neighbour_is_read_as_it_was_written(neigh: Neigh) -> None:
-    assert neigh.found(held(neigh)) == neigh
+@given(FOUND)
+def test_an_object_is_read_as_it_was_written(obj: Object) -> None:
+    assert obj.found(held(obj)) == obj
 
 
 @given(RULES)
-def test_a_rule_is_read_as_it_was_written(rule: Rule) -> None:
-    assert rule.found(held(rule)) == rule
+def test_rules_are_listed_by_version(rule: Rule) -> None:
+    assert rules(held(rule), rule.ns, rule.version) == [rule]
     assert rules(held(rule), rule.ns, 10 - rule.version) == []
 
 
@@ -247,13 +304,31 @@ def test_attributes_are_read_as_they_were_written(wanted: dict[int, bytes]) -> N
 
 
 def test_objects_are_equal_when_they_are_the_same_thing_in_the_kernel() -> None:
-    net6 = ip_network("fd00::/64")
+    net6, ip4, ip6 = ip_network("fd00::/64"), ip_interface("10.6.0.1/24"), ip_interface("fd00::1/64")
 
+    assert Address(POD, "eth0", ip4, nodad=True) == Address(POD, "eth0", ip4)
+    assert Address(POD, "eth0", ip6, nodad=True) != Address(POD, "eth0", ip6)
     assert Route(POD, net6, "eth0") == Route(POD, net6, "eth0", metric=1024, expires=60)
     assert Sysctl(POD, 4, "eth0", "rp_filter", 2, was=0) == Sysctl(POD, 4, "eth0", "rp_filter", 2)
     assert Rule(HOST, 4, 500, 1000) != Rule(HOST, 4, 500, 1000, proto=4)
 
 
+def test_a_macvlan_without_a_mac_is_refused() -> None:
+    with pytest.raises(ValueError, match="a macvlan without a MAC: eth0"):
+        Macvlan(POD, "eth0", "vx", "", 1450)
+
+
+def test_a_link_of_ours_changes_its_size_alone() -> None:
+    smaller = replace(VX, mtu=1400, tx_queue_len=9)
+
+    assert VX.yields_to(smaller)
+    others = (replace(smaller, mac="n"), replace(smaller, vni=8), replace(smaller, port=8472))
+    assert not any(VX.yields_to(other) for other in others)
+    assert MV.yields_to(replace(MV, mtu=1400))
+    assert not any(MV.yields_to(other) for other in (replace(MV, mac="n"), replace(MV, lower="vx9")))
+
+
+VX, MV = Vxlan("vx", 7, "m", 1450, 4789), Macvlan(HOST, "mv", "vx", "m", 1450)
 NET, GW, V6 = IPv4Network("10.96.0.0/12"), ip_address("10.6.0.1"), ip_address("fe80::1")
 
 
@@ -279,6 +354,37 @@ NET, GW, V6 = IPv4Network("10.96.0.0/12"), ip_address("10.6.0.1"), ip_address("f
         (
             Rule(POD, 6, 100, 2000, src=ip_network("fd00::9/128")),
             "pod:  ip -6 rule add from fd00::9 lookup 100 priority 2000 proto 201",
+        ),
+        (
+            Rule(HOST, 4, 500, 1000, src=NET, dst=ip_network("10.6.0.1/32")),
+            "host: ip rule add from 10.96.0.0/12 to 10.6.0.1 lookup 500 priority 1000 proto 201",
+        ),
+        (LinkAlias(HOST, "vx", "red"), "host: ip link set dev vx alias red"),
+        (Address(HOST, "mv", ip_interface("10.6.0.1/24")), "host: ip addr add 10.6.0.1/24 dev mv"),
+        (
+            Address(POD, "eth0", ip_interface("fd00::9/64"), nodad=True),
+            "pod:  ip -6 addr add fd00::9/64 dev eth0 nodad",
+        ),
+        (
+            Fdb(HOST, "vx", FLOOD, GW),
+            "host: bridge fdb append 00:00:00:00:00:00 dev vx dst 10.6.0.1 self permanent",
+        ),
+        (Fdb(HOST, "vx", "m", V6), "host: bridge fdb add m dev vx dst fe80::1 self permanent"),
+        (VX, "host: ip link add vx address m mtu 1450 type vxlan id 7 dstport 4789"),
+        (
+            replace(VX, underlay="u0", local=GW, group=ip_address("239.1.1.1"), ttl=8, tos=4, proxy=True),
+            "host: ip link add vx address m mtu 1450 type vxlan id 7 dstport 4789 dev u0 local 10.6.0.1"
+            " group 239.1.1.1 ttl 8 tos 4 proxy",
+        ),
+        (
+            replace(VX, group=V6, learning=False, gbp=True, ageing=0, limit=5, port_high=9, tx_queue_len=3),
+            "host: ip link add vx txqueuelen 3 address m mtu 1450 type vxlan id 7 dstport 4789"
+            " remote fe80::1 nolearning gbp ageing 4294967295 maxaddress 5 srcport 0 9",
+        ),
+        (MV, "host: ip link add mv link vx address m mtu 1450 type macvlan mode bridge"),
+        (
+            Macvlan(POD, "eth0", "vx", "m", 1450),
+            "host: ip link add eth0 netns POD link vx address m mtu 1450 type macvlan mode bridge",
         ),
         (
             VethPair("veth1", "m", "veth0", "n", 1500),

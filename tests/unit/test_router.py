@@ -17,10 +17,9 @@ from underlay.facts import Facts, OtherNic, Remains
 from underlay.objects import HOST, POD, Object, Route, Rule
 from underlay.objects.link import Link
 from underlay.plan import MainDefault, Plan
-from underlay.plugins import PLUGINS
+from underlay.plugins.router import PLUGIN as ROUTER
 from underlay.plugins.router import Config
 
-ROUTER = PLUGINS["router"]
 NO_SETTINGS: dict[int, tuple[int, ...]] = {4: (), 6: ()}
 POD_END = Link(2, "eth0", "02:00:00:00:00:0e", 1450, True, 9, NO_SETTINGS, kind="veth")
 HOST_END = Link(9, "cali5", "ee:ee:ee:ee:ee:ee", 1450, True, 2, NO_SETTINGS, kind="veth")

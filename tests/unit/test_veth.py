@@ -16,11 +16,10 @@ from underlay.facts import Facts
 from underlay.objects import HOST, POD, Route
 from underlay.objects.link import Link
 from underlay.plan import MainDefault, Plan
-from underlay.plugins import PLUGINS
 from underlay.plugins.nic import table_of
+from underlay.plugins.veth import PLUGIN as VETH
 from underlay.plugins.veth import Config
 
-VETH = PLUGINS["veth"]
 NIC = Link(
     index=2,
     name="eth0",

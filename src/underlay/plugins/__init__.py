@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from underlay.cni.plugin import Plugin
-from underlay.plugins import router, veth
+from underlay.plugins import router, routetable, veth, vxlan
 
-PLUGINS: dict[str, Plugin[Any]] = {plugin.name: plugin for plugin in (veth.PLUGIN, router.PLUGIN)}
+PLUGINS: dict[str, Plugin[Any]] = {
+    plugin.name: plugin for plugin in (veth.PLUGIN, router.PLUGIN, vxlan.PLUGIN, routetable.PLUGIN)
+}

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from underlay.cni.keys import Alias, Aliases, Keys
-from underlay.cni.probing import Patience
+from underlay.cni.probing import Patience, patience_of
 from underlay.cni.result import ResultRoute
 from underlay.plugins.hijack import ALIASES as HIJACK_ALIASES
 from underlay.plugins.hijack import Hijack, parse_hijacks
@@ -62,8 +62,8 @@ def parse_chained(keys: Keys) -> Chained | None:
         mac_prefix=mac_prefix,
         only_op_mac=only_op_mac,
         tx_queue_len=keys.integer("tx_queue_len", -1, 0, 2**31 - 1),
-        ip_conflict=_patience(keys.section("ip_conflict")),
-        detect_gateway=_patience(keys.section("detect_gateway")),
+        ip_conflict=patience_of(keys.section("ip_conflict")),
+        detect_gateway=patience_of(keys.section("detect_gateway")),
     )
 
 
@@ -96,8 +96,3 @@ def _host_rule_table(keys: Keys) -> int:
     if value and table in SYSTEM_TABLES:
         raise value.wrong("is a table of the system (default, main, local); give another, such as 500")
     return table
-
-
-def _patience(keys: Keys) -> Patience | None:
-    patience = Patience(keys.duration("interval", 1.0), keys.integer("retries", 3, 1, 100))
-    return patience if keys.flag("enabled", False) else None

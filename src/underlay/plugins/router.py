@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
-from underlay.cni.plugin import Attachment, Plugin
+from underlay.cni.plugin import Attachment, ChainedPlugin
 from underlay.facts import Facts, Interface, OtherNic, Remains
 from underlay.objects import HOST, IP, MAIN, OURS, POD, Neigh, Ns, Object, Route
 from underlay.objects.link import Link
@@ -220,7 +220,7 @@ def traces(config: Config | None, pod: Attachment, remains: Remains) -> Plan:
     )
 
 
-PLUGIN = Plugin(
+PLUGIN = ChainedPlugin(
     name="router",
     parse=parse,
     plan=plan,

@@ -21,7 +21,7 @@ from ipaddress import IPv6Address, ip_network
 
 from underlay.cni.errors import InvalidConfig, InvalidEnvironment
 from underlay.cni.keys import Keys
-from underlay.cni.plugin import Attachment, Plugin
+from underlay.cni.plugin import Attachment, ChainedPlugin
 from underlay.facts import Facts, Remains
 from underlay.objects import HOST, IP, MAIN, POD, LinkUp, Neigh, Object, Route, Rule, Sysctl, VethPair
 from underlay.plan import MainDefault, Plan
@@ -193,7 +193,7 @@ def traces(config: Config | None, pod: Attachment, remains: Remains) -> Plan:
 SAMPLE = veth_pair("sample", 1500)
 SAMPLE_DST = ip_network("192.0.2.1/32")  # TEST-NET-1, RFC 5737
 
-PLUGIN = Plugin(
+PLUGIN = ChainedPlugin(
     name="veth",
     parse=parse,
     plan=plan,

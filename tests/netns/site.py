@@ -1,0 +1,141 @@
+"""Nodes on one LAN whose pods are in networks of `vxlan`: what the tests of that plugin start from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
+from typing import Any
+
+from tests.netns.world import LAN_A, Footprint, Inside, World
+from underlay.cni.call import read_call
+from underlay.cni.request import Request
+from underlay.cni.verbs import run
+from underlay.lab.addresses import IPAddress
+from underlay.lab.pod import Json, Pod
+from underlay.lab.runtime import Runtime, configuration
+from underlay.lab.topology import Node
+from underlay.log import Log, LogOptions
+from underlay.plugins import PLUGINS
+
+GROUP = "239.1.1.1"
+BLUE, GREEN = ["10.66.0.0/24", "fd00:66::/64"], ["10.67.0.0/24", "fd00:67::/64"]
+FIRST_NODE = 11
+
+
+@dataclass
+class Site:
+    """`nodes` nodes on the first LAN of a world, numbered from 11."""
+
+    world: World
+    nodes: tuple[Node, ...] = ()
+    runtimes: dict[str, Runtime] = field(default_factory=dict)
+
+    @property
+    def peers(self) -> list[str]:
+        return [str(node.addresses.v4) for node in self.nodes]
+
+    def runtime(self, number: int) -> Runtime:
+        """The runtime of the node with that number, counted from 0."""
+        return self.world.runtime(self.nodes[number])
+
+    def blue(self, **keys: Any) -> Json:
+        """A network's definition: unicast between the nodes unless `keys` say otherwise; None leaves out."""
+        return defined({"name": "blue", "id": 5001, "cidr": BLUE, "peers": self.peers, **keys})
+
+    def green(self, **keys: Any) -> Json:
+        return defined({"name": "green", "id": 5002, "cidr": GREEN, "peers": self.peers, **keys})
+
+    def network(self, *vxlans: Json, **keys: Any) -> Json:
+        """A conflist with these networks, of which the first is the default."""
+        plugin: Json = {
+            "type": "vxlan",
+            "vxlans": list(vxlans) or [self.blue()],
+            "defaultNetwork": (vxlans or ({"name": "blue"},))[0]["name"],
+            "ipam": {"type": "routetable"},
+            "log_options": {"log_file": os.path.join(self.world.directory, "vxlan.log")},
+            **keys,
+        }
+        return {
+            "cniVersion": "1.0.0",
+            "name": "vx",
+            "plugins": [{key: value for key, value in plugin.items() if value is not None}],
+        }
+
+    def pod(self, name: str, node: int = 0, network: Json | None = None, ifname: str = "eth0") -> Attached:
+        """A pod that is in a network already."""
+        attached = self.nic(name, node, network, ifname)
+        attached.add()
+        return attached
+
+    def nic(self, name: str, node: int = 0, network: Json | None = None, ifname: str = "eth0") -> Attached:
+        """A pod that is not in it yet."""
+        pod = self.world.pods.get(name) or self.world.pod(name)
+        self.world.pods[name] = pod
+        return Attached(self, self.nodes[node], self.runtime(node), network or self.network(), pod, ifname)
+
+    def footprint(self) -> Footprint:
+        return Footprint(self.world, *(node.netns for node in self.nodes))
+
+
+def defined(keys: Json) -> Json:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+@dataclass
+class Attached:
+    """An attachment to a network of `vxlan`, called one verb at a time."""
+
+    site: Site
+    node: Node
+    runtime: Runtime
+    network: Json
+    pod: Pod
+    ifname: str
+    result: Json = field(default_factory=dict)
+
+    def add(self) -> Json:
+        self.result = self.runtime.add(self.network, self.pod, self.ifname)
+        return self.result
+
+    def delete(self) -> None:
+        self.runtime.delete(self.network, self.pod, self.ifname)
+
+    def address(self, version: int = 4) -> IPAddress:
+        found = [ip_interface(ip["address"]).ip for ip in self.result["ips"]]
+        return next(ip for ip in found if ip.version == version)
+
+    def gateway(self, version: int = 4) -> str:
+        return next(
+            str(ip["gateway"]) for ip in self.result["ips"] if (":" in ip["gateway"]) == (version == 6)
+        )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "CNI_CONTAINERID": self.pod.container_id,
+            "CNI_NETNS": self.pod.netns.path,
+            "CNI_IFNAME": self.ifname,
+            "CNI_PATH": ":".join(self.runtime.bin_dirs),
+        }
+
+    def config(self, **keys: Any) -> Json:
+        return {**configuration(self.network, self.network["plugins"][0], None, {}), **keys}
+
+    def call(self, verb: str, variables: Json | None = None, **keys: Any) -> str:
+        """One execution, as a runtime does it: the standard output, or PluginError."""
+        env = self.variables if variables is None else {**self.variables, **variables}
+        return self.runtime.call("vxlan", verb, self.config(**keys), env)
+
+    def run(self, verb: str, node: Inside, **keys: Any) -> Json | None:
+        """The same in this process, on a node with which the test may meddle; raises CniError."""
+        call = read_call({**self.variables, "CNI_COMMAND": verb}, json.dumps(self.config(**keys)).encode())
+        return run(Request(PLUGINS["vxlan"], call, node, Log(LogOptions(file=os.devnull))))
+
+
+def two_nodes(world: World) -> Iterator[Site]:
+    """Two nodes on one LAN."""
+    world.lan(LAN_A)
+    yield Site(world, (world.node(FIRST_NODE), world.node(FIRST_NODE + 1)))

@@ -1,0 +1,143 @@
+"""The main plugin `vxlan` on a real kernel: pods on two nodes, in networks that both nodes join."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.netns.site import GROUP, Attached, Site, two_nodes
+from tests.netns.world import World, failures, seen
+from underlay.lab.addresses import VERSIONS
+from underlay.lab.connectivity import Probe, Server
+from underlay.lab.errors import PluginError
+
+
+@pytest.fixture
+def site(world: World) -> Iterator[Site]:
+    yield from two_nodes(world)
+
+
+MULTICAST = {"peers": None, "options": {"group": GROUP, "vtepdev": "eth0"}}
+UNICAST: dict[str, Any] = {}
+
+
+def every_way(*pods: Attached) -> list[Probe]:
+    return [
+        Probe(one.pod.netns, Server(other.pod.netns, other.address(version)))
+        for one in pods
+        for other in pods
+        for version in VERSIONS
+        if one is not other
+    ]
+
+
+@pytest.mark.parametrize("keys", [UNICAST, MULTICAST], ids=["unicast", "multicast"])
+def test_pods_of_one_network_reach_each_other_on_one_node_and_across(site: Site, keys: Any) -> None:
+    network = site.network(site.blue(**keys))
+    pods = [site.pod("a", 0, network), site.pod("b", 0, network), site.pod("c", 1, network)]
+
+    assert failures(every_way(*pods)) == []
+
+
+def test_a_node_and_its_pods_reach_each_other(site: Site) -> None:
+    pod = site.pod("a")
+    node = site.nodes[0]
+
+    for version in VERSIONS:
+        at = node.addresses.of(version)
+        assert seen(pod.pod.netns, node.netns, at) == pod.address(version)
+        assert str(seen(node.netns, pod.pod.netns, pod.address(version))) == pod.gateway(version)
+
+
+def test_pods_of_two_networks_reach_each_other_through_their_node(site: Site) -> None:
+    network = site.network(site.blue(), site.green())
+    other = site.network(site.green(), site.blue())
+    one, two = site.pod("a", 0, network), site.pod("b", 0, other)
+
+    assert failures(every_way(one, two)) == []
+
+
+def test_the_last_del_leaves_the_node_as_it_was(site: Site) -> None:
+    before = site.footprint()
+    pods = [site.pod("a", 0), site.pod("b", 0), site.pod("c", 1)]
+    assert before.changes() != []
+
+    for pod in pods[:2]:
+        pod.delete()
+    assert "vx_blue" not in site.nodes[0].netns.run("ip", "link")
+    assert "vx_blue" in site.nodes[1].netns.run("ip", "link")
+    pods[2].delete()
+
+    assert before.changes() == []
+
+
+def test_the_result_says_what_was_made(site: Site) -> None:
+    pod = site.pod("a", 0, site.network(site.blue(routes=[{"dst": "10.99.0.0/16"}])))
+    shown = json.loads(pod.pod.netns.run("ip", "-j", "addr", "show", "eth0"))[0]
+    node, nic = pod.result["interfaces"]
+
+    assert (nic["name"], nic["mac"], nic["sandbox"]) == ("eth0", shown["address"], pod.pod.netns.path)
+    assert (node["name"], "sandbox" in node) == ("mv_blue", False)
+    assert [ip["interface"] for ip in pod.result["ips"]] == [1, 1]
+    assert [route["dst"] for route in pod.result["routes"]] == ["10.99.0.0/16", "0.0.0.0/0", "::/0"]
+    assert {ip["address"] for ip in pod.result["ips"]} == {
+        f"{a['local']}/{a['prefixlen']}" for a in shown["addr_info"] if a["scope"] == "global"
+    }
+
+
+def test_an_equal_add_gives_the_same_answer_and_changes_nothing(site: Site) -> None:
+    pod = site.pod("a")
+    first, before = pod.result, site.footprint()
+
+    assert pod.add() == first
+    assert before.changes() == []
+    pod.call("CHECK", prevResult=first)
+
+
+def test_a_check_names_what_is_gone(site: Site) -> None:
+    pod = site.pod("a")
+    pod.call("CHECK", prevResult=pod.result)
+    site.nodes[0].netns.ip(f"addr del {pod.gateway()}/24 dev mv_blue")
+
+    with pytest.raises(PluginError, match="mv_blue") as refused:
+        pod.call("CHECK", prevResult=pod.result)
+    assert refused.value.code == 101
+
+
+def test_the_next_pod_mends_what_somebody_has_taken_from_the_node(site: Site) -> None:
+    pod = site.pod("a")
+    node = site.nodes[0].netns
+    before = site.footprint()
+    gateway = pod.gateway()
+    node.ip(f"addr del {gateway}/24 dev mv_blue", "rule del priority 1500", "link set mv_blue down")
+
+    other = site.pod("b")
+    other.delete()
+
+    assert before.changes() == []
+    assert failures(every_way(pod, site.pod("c", 1))) == []
+
+
+@pytest.mark.parametrize("ifname", ["eth0", "net1"])
+def test_a_del_needs_neither_namespace_nor_result_and_may_come_twice(site: Site, ifname: str) -> None:
+    before = site.footprint()
+    pod = site.pod("a", ifname=ifname)
+    pod.call("DEL", {"CNI_NETNS": ""})
+    assert before.changes() == []
+    pod.call("DEL")
+    assert before.changes() == []
+
+
+def test_addresses_are_given_back_by_name(site: Site) -> None:
+    network = site.network(site.blue(cidr=["10.66.0.0/29"]))
+    first = site.pod("a", 0, network).address()
+    annotated = {"vxlan-cni.travishegner.com/RequestedAddress": str(first)}
+    wanted = {"args": {"annotations": annotated}}
+
+    with pytest.raises(PluginError, match=f"{first}"):
+        site.pod("b", 0, site.network(site.blue(cidr=["10.66.0.0/29"]), **wanted))
+    site.nic("a", 0, network).delete()
+    assert site.pod("b", 0, site.network(site.blue(cidr=["10.66.0.0/29"]), **wanted)).address() == first
