@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from underlay.cni.errors import CniError, Conflict
-from underlay.objects import Object, Route, Rule, links_of, stands_on
+from underlay.objects import MAIN, Object, Route, Rule, links_of, stands_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,9 @@ def _what_is_there(old: Object | None, new: Object) -> str:
         return f"{clash(old)}; {rule}"
     if old is None:
         return f"it is of a kind that underlay can't read, such as a blackhole route; {rule}"
+    if isinstance(new, Route) and new.is_default and new.table == MAIN:
+        leave_it = "a pod has one default route: leave it to that NIC (default_route: false)"
+        return f"there is: {old}; {leave_it}; {rule}"
     return f"there is: {old}; remove it, or give the pod another address or network; {rule}"
 
 

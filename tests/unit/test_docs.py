@@ -27,7 +27,7 @@ from underlay.cni.keys import NO_ALIASES, Alias, Aliases, Keys, log_options
 from underlay.cni.probing import Patience, Probing, refuse_conflict, refuse_silent_gateways
 from underlay.cni.value import Network, Value
 from underlay.log import LEVELS, LogOptions
-from underlay.objects import IP
+from underlay.objects import IP, Ns
 from underlay.oneshot import LOGS, STATE, answer
 from underlay.plugins import PLUGINS
 
@@ -230,7 +230,7 @@ def refusal(wrong: dict[str, Any]) -> CniError:
 class Occupied:
     """A LAN on which somebody has every address, and no gateway is there."""
 
-    def holder_of(self, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str]:
+    def holder_of(self, ns: Ns, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str]:
         return addresses[0], "02:00:00:00:00:99"
 
     def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:

@@ -16,10 +16,12 @@ from underlay.cni.attach import make, withdraw
 from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.lease import hold, obtain
 from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
+from underlay.cni.probing import Probing, refuse_conflict
 from underlay.cni.request import Json, Request, attachment_of, keys_of, parsed
 from underlay.cni.result import parse, render
 from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
+from underlay.objects import HOST
 from underlay.records import Record
 
 NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
@@ -112,6 +114,8 @@ def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Sce
     scene.pod.write(record)
     member = join(joining, record, scene)
     record, given = obtain(joining.ipam, record, scene)
+    addresses = tuple(ip.address.ip for ip in given.ips)
+    refuse_conflict(Probing(joining.dev, addresses, {}, joining.for_conflict, None, HOST), scene.kernel)
     plan, result = joining.nic(attachment, given, member)
     return replace(record, plan=plan, result=render(result, NEWEST))
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from underlay.cni.call import Call
 from underlay.cni.claim import ClaimKernel, Wish
 from underlay.cni.keys import Aliases, Keys
-from underlay.cni.probing import Lan, Probing
+from underlay.cni.probing import Lan, Patience, Probing
 from underlay.cni.result import Result, ResultRoute
 from underlay.facts import Facts, Interface, OtherNic, Remains, Underlay, VxlanLink
 from underlay.objects import IP, Ns, Object, Route
@@ -140,6 +140,10 @@ class Joining(Protocol):
     @property
     def toward(self) -> tuple[IP, ...]:
         """Addresses that lie beyond that link; the node's own among them don't count."""
+
+    @property
+    def for_conflict(self) -> Patience | None:
+        """How long to ask the segment whether somebody has an address of the pod; None: not at all."""
 
     @property
     def gateways(self) -> tuple[Interface, ...] | None:

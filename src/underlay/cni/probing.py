@@ -12,7 +12,7 @@ from typing import Protocol
 from underlay.cni.errors import Conflict, KernelError
 from underlay.cni.keys import Keys
 from underlay.log import Log
-from underlay.objects import IP
+from underlay.objects import IP, POD, Ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ def patience_of(keys: Keys) -> Patience | None:
 class Probing:
     """What to ask for a NIC, and what to announce; without patience a question is not asked.
 
-    `gateways` maps each to the address of the pod to ask from, None for a link-local one.
+    `gateways` maps each to the address of the pod to ask from, None for a link-local one. `ns` is where
+    the link `dev` is that is asked from: the pod's NIC, or the node's own link in the same network.
     """
 
     dev: str
@@ -41,12 +42,15 @@ class Probing:
     gateways: Mapping[IP, IP | None]
     for_conflict: Patience | None
     for_gateways: Patience | None
+    ns: Ns = POD
 
 
 class Lan(Protocol):
     """The network behind a NIC of the pod."""
 
-    def holder_of(self, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str] | None:
+    def holder_of(
+        self, ns: Ns, dev: str, addresses: tuple[IP, ...], patience: Patience
+    ) -> tuple[IP, str] | None:
         """Who else has one of the addresses: which, and by which MAC; the node's own MACs don't count."""
 
     def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:
@@ -60,7 +64,7 @@ def refuse_conflict(probing: Probing, lan: Lan) -> None:
     """Raises Conflict where somebody answers for an address of the pod (RFC 5227, RFC 4862)."""
     if probing.for_conflict is None:
         return
-    holder = lan.holder_of(probing.dev, probing.addresses, probing.for_conflict)
+    holder = lan.holder_of(probing.ns, probing.dev, probing.addresses, probing.for_conflict)
     if holder:
         ip, mac = holder
         raise Conflict(

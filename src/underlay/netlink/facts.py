@@ -31,6 +31,7 @@ from underlay.objects.route import (
 from underlay.objects.rule import rules
 from underlay.objects.wire import (
     AF_INET,
+    AF_INET6,
     ATTRIBUTE,
     DUMP,
     IFINFO,
@@ -59,7 +60,7 @@ IFA_F_DADFAILED = 0x08
 SCOPE_UNIVERSE = 0
 RTM_GETNETCONF = 82
 TABLE_AND_DST = struct.Struct("=HH4xHH")  # two attributes of a route: the one whole, the other's header
-RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST = 2, 3, 4, 5
+RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST = 2, 3, 5
 # rtnetlink.h, RTPROT_*: gated, mrt, zebra, bird, dnrouted, xorp, ntk, mrouted, babel, openr, bgp, isis,
 # ospf, rip, eigrp; each is the number of what finds routes by speaking with other machines
 DAEMONS = frozenset((8, 10, 11, 12, 13, 14, 15, 17, 42, 99, 186, 187, 188, 189, 192))
@@ -121,31 +122,33 @@ class NodeKernel(Netlink):
         wanted = ifinfo() + kind + number(IFLA_EXT_MASK, SKIP_STATISTICS)
         return [_vxlan_link(body) for body in self.dump(HOST, Message(RTM_GETLINK, DUMP, wanted))]
 
-    def holder_of(self, dev: str, addresses: tuple[IP, ...], patience: Patience) -> tuple[IP, str] | None:
+    def holder_of(
+        self, ns: Ns, dev: str, addresses: tuple[IP, ...], patience: Patience
+    ) -> tuple[IP, str] | None:
         """Who else has one of the addresses: which, and by which MAC; the node's own MACs don't count."""
         ipvs = self.link(HOST, IPVS)
         speaking = {index for index, _ in _addresses(self, HOST, but=ipvs.index if ipvs else 0)}
         own = frozenset(link.mac for index in speaking if (link := self.link_at(HOST, index)))
         found = probe.conflict(
-            self._wire(dev), addresses, interval=patience.interval, retries=patience.retries, ignored=own
+            self._wire(ns, dev), addresses, interval=patience.interval, retries=patience.retries, ignored=own
         )
         return (found.ip, found.mac) if found else None
 
     def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:
         """Those of the gateways that do not answer."""
         return probe.silent_gateways(
-            self._wire(dev), gateways, interval=patience.interval, retries=patience.retries
+            self._wire(POD, dev), gateways, interval=patience.interval, retries=patience.retries
         )
 
     def announce(self, dev: str, addresses: tuple[IP, ...]) -> None:
         """Tells everybody that the addresses are at the NIC's MAC."""
-        probe.announce(self._wire(dev), addresses)
+        probe.announce(self._wire(POD, dev), addresses)
 
-    def _wire(self, dev: str) -> probe.Wire:
-        link = self.link(POD, dev)
+    def _wire(self, ns: Ns, dev: str) -> probe.Wire:
+        link = self.link(ns, dev)
         if link is None:
-            raise KernelError(f"there is no link {dev} in the pod namespace")
-        return probe.Wire(self.netns_fd(POD), link.index, link.mac)
+            raise KernelError(f"there is no link {dev} in the {ns} namespace")
+        return probe.Wire(self.netns_fd(ns), link.index, link.mac)
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""
@@ -170,9 +173,12 @@ class NodeKernel(Netlink):
         return HostRoutes(version, self.dump(HOST, routes_request(version, MAIN)))
 
     def is_own(self, ip: IP) -> bool:
-        """Whether the address is one of the node's own, or a broadcast address of one."""
+        """Whether the address is one of the node's own; of IPv4 also a broadcast address of a link."""
+        if ip.version == 6:  # its local route comes a moment after the address
+            wanted = ADDRESS.pack(AF_INET6, 0, 0, 0, 0) + attribute(IFA_ADDRESS, ip.packed)
+            return self.get(HOST, Message(RTM_GETADDR, 0, wanted)) is not None
         body = _route_to(self, ip)
-        return body is not None and ROUTE.unpack_from(body)[7] in (RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST)
+        return body is not None and ROUTE.unpack_from(body)[7] in (RTN_LOCAL, RTN_BROADCAST)
 
 
 class HostRoutes:

@@ -24,6 +24,7 @@ from underlay.cni.claim import Wish
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Delegated, Given, Joining, MainPlugin, Membership, Wanted
+from underlay.cni.probing import Patience
 from underlay.cni.result import Interface as ResultInterface
 from underlay.cni.result import IpConfig, Result, ResultRoute
 from underlay.facts import Interface, Remains, Underlay, VxlanLink
@@ -74,6 +75,7 @@ class VxlanJoining:
     config: Mapping[str, Any]
     args: Mapping[str, str]
     wishes: Wishes
+    for_conflict: Patience | None = None
 
     @property
     def name(self) -> str:
@@ -254,7 +256,7 @@ def own_ipam(network: VxlanNetwork) -> Options:
 
 def _choose(config: Config, call: Call, annotations: Mapping[str, str]) -> Joining:
     wishes = wishes_of(call.config, call.args, annotations)
-    return VxlanJoining(choose(config, wishes), call.config, call.args, wishes)
+    return VxlanJoining(choose(config, wishes), call.config, call.args, wishes, config.ip_conflict)
 
 
 def _segments(config: Config) -> Sequence[Joining]:

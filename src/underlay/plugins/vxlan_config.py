@@ -175,7 +175,9 @@ def _name(value: Value) -> str:
     """Stricter than the kernel, which takes "%d" for a number to fill in."""
     name = value.text()
     if not IDENTIFIER.fullmatch(name) or len(name) > LONGEST_NAME:
-        raise value.wrong(f"is not a name for a network: {IDENTIFIER_RULE}, at most {LONGEST_NAME}")
+        raise value.wrong(
+            f"is not a name for a network: {IDENTIFIER_RULE}; at most {LONGEST_NAME} characters"
+        )
     return name
 
 
