@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -154,6 +155,28 @@ def test_one_is_alone_only_while_nobody_changes_anything(claims: Claims) -> None
         assert is_alone
         with claims.alone() as is_second_alone:
             assert not is_second_alone
+
+
+def test_an_entry_is_made_although_its_directory_goes_in_the_moment_before(
+    claims: Claims, root: Path
+) -> None:
+    directory = root / "1" / DIRECTORY
+
+    class Emptied(Claims):
+        """In which the release of the last entry comes between."""
+
+        is_first = True
+
+        @contextmanager
+        def sharing(self) -> Iterator[None]:
+            with super().sharing():
+                if self.is_first:
+                    directory.rmdir()
+                self.is_first = False
+                yield
+
+    assert Emptied(str(directory), str(root)).reserve(A4, "mv_blue", POD)
+    assert claims.all() == {A4: Claimed("mv_blue", POD)}
 
 
 def test_an_address_that_many_want_at_once_goes_to_one(claims: Claims) -> None:

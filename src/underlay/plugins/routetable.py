@@ -91,7 +91,8 @@ def wanted(config: Config, call: Call) -> Wanted:
     """One address of each family that there is a range for."""
     legacy = {key: Value(f"CNI_ARGS {key}", call.args[key]) for key in LEGACY if call.args.get(key)}
     if "CIDR" in legacy:
-        return Wanted(_dev(config, legacy), (_legacy_wish(legacy),), *_rest(config))
+        wish = _legacy_wish(legacy)
+        return Wanted(_dev(config, legacy), (wish,), *_rest(config))
     if not config.ranges:
         raise InvalidConfig(
             "ipam.ranges is missing: routetable draws addresses from there",
