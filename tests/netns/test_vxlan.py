@@ -141,3 +141,104 @@ def test_addresses_are_given_back_by_name(site: Site) -> None:
         site.pod("b", 0, site.network(site.blue(cidr=["10.66.0.0/29"]), **wanted))
     site.nic("a", 0, network).delete()
     assert site.pod("b", 0, site.network(site.blue(cidr=["10.66.0.0/29"]), **wanted)).address() == first
+
+
+def test_status_says_what_keeps_pods_from_the_rest_of_the_world(site: Site) -> None:
+    nic = site.nic("a")
+    nic.call("STATUS", cniVersion="1.1.0")
+    site.nodes[0].netns.sysctl({"ipv6/conf/all/forwarding": 0})
+
+    with pytest.raises(PluginError, match=r"net\.ipv6\.conf\.all\.forwarding is 0") as limited:
+        nic.call("STATUS", cniVersion="1.1.0")
+    assert limited.value.code == 51
+
+
+def test_a_change_of_the_underlays_mtu_is_followed_by_the_next_pod(site: Site) -> None:
+    one = site.pod("a")
+    site.nodes[0].netns.ip("link set eth0 mtu 1400")
+
+    other = site.pod("b")
+
+    for pod in (one, other):
+        assert json.loads(pod.pod.netns.run("ip", "-j", "link", "show", "eth0"))[0]["mtu"] == 1350
+    assert failures(every_way(one, other)) == []
+
+
+def test_peers_may_change_under_living_pods(site: Site) -> None:
+    alone = site.network(site.blue(peers=[]))
+    one = site.pod("a", 0, alone)
+
+    other = site.pod("b", 0)
+
+    assert failures(every_way(one, other, site.pod("c", 1))) == []
+    site.pod("d", 0, alone)  # and back
+    everybody = f"00:00:00:00:00:00 dst {site.peers[1]}"
+    assert everybody not in site.nodes[0].netns.run("bridge", "fdb", "show", "dev", "vx_blue")
+
+
+def test_what_can_not_change_under_living_pods_is_refused_and_done_when_they_are_gone(site: Site) -> None:
+    other = site.network(site.blue(options={"port": 4790}))
+    one = site.pod("a")
+    before = site.footprint()
+
+    with pytest.raises(PluginError, match="this can't change under living pods") as refused:
+        site.pod("b", 0, other)
+    assert refused.value.code == 7
+    assert before.changes() == []
+    one.delete()
+    site.pod("b", 0, other)
+    assert "dstport 4790" in site.nodes[0].netns.run("ip", "-d", "link", "show", "vx_blue")
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ("other type vxlan id 5001 dstport 4789", "5001 with port 4789 is that of other"),
+        ("vx_blue type vxlan id 5001 dstport 8472", "vx_blue is there already with 8472"),
+        ("vx_blue type vxlan id 5009 dstport 4789", "something else is there that is not ours"),
+        ("mv_blue type bridge", "something else is there that is not ours"),
+    ],
+)
+def test_a_device_that_is_not_ours_is_named_and_left_alone(site: Site, made: str, message: str) -> None:
+    site.nodes[0].netns.ip(f"link add {made}")
+    before = site.footprint()
+
+    with pytest.raises(PluginError, match=message):
+        site.pod("a")
+    assert before.changes() == []
+
+
+def test_a_long_name_gets_links_with_a_hash_and_an_alias(site: Site) -> None:
+    before = site.footprint()
+    name = "a-namespace-with-a-long-name"
+    pod = site.pod("a", 0, site.network(site.blue(name=name)))
+
+    assert site.nodes[0].netns.run("ip", "link").count(f"alias {name}") == 2
+    pod.delete()
+    assert before.changes() == []
+
+
+def test_a_group_without_vtepdev_takes_the_link_of_the_default_route(site: Site) -> None:
+    site.pod("a", 0, site.network(site.blue(peers=None, options={"group": GROUP})))
+
+    assert f"group {GROUP} dev eth0" in site.nodes[0].netns.run("ip", "-d", "link", "show", "vx_blue")
+
+
+def test_what_was_learned_is_sent_to_one_node_and_not_to_the_group(site: Site) -> None:
+    network = site.network(site.blue(**MULTICAST))
+    one, other = site.pod("a", 0, network), site.pod("b", 1, network)
+    assert failures(every_way(one, other)) == []
+
+    mac = other.result["interfaces"][1]["mac"]
+    assert f"{mac} dst {site.peers[1]} self" in site.nodes[0].netns.run(
+        "bridge", "fdb", "show", "dev", "vx_blue"
+    )
+
+
+def test_links_keep_the_queues_that_the_kernel_gives(site: Site) -> None:
+    pod = site.pod("a")
+    shown = site.nodes[0].netns.run("ip", "link", "show") + pod.pod.netns.run("ip", "link", "show", "eth0")
+
+    lines = [line for line in shown.splitlines() if "vx_blue" in line]
+    assert len(lines) == 2
+    assert all("qlen 1000" in line for line in lines)

@@ -142,6 +142,10 @@ class Joining(Protocol):
         """Addresses that lie beyond that link; the node's own among them don't count."""
 
     @property
+    def versions(self) -> tuple[int, ...]:
+        """The IP versions that pods of the segment have."""
+
+    @property
     def for_conflict(self) -> Patience | None:
         """How long to ask the segment whether somebody has an address of the pod; None: not at all."""
 
@@ -194,6 +198,9 @@ class NodeKernel(Kernel, ClaimKernel, Lan, Protocol):
 
     def dev(self, ns: Ns, index: int) -> str:
         """The name of the link with that index, "" where there is none."""
+
+    def sysctl(self, ns: Ns, path: str) -> str | None:
+        """The value of a file below /proc/sys/net, None where there is none."""
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from underlay.cni.delegate import check_addresses, forward
-from underlay.cni.errors import CniError, Drift, NotAvailable
-from underlay.cni.plugin import Attachment, C, ChainedPlugin, MainPlugin
+from underlay.cni.errors import CniError, Drift, LimitedConnectivity, NotAvailable
+from underlay.cni.plugin import Attachment, C, ChainedPlugin, Joining, MainPlugin, NodeKernel
 from underlay.cni.request import Request, attachment_of, facts_for, keys_of, parsed, previous_of
 from underlay.cni.result import Result
 from underlay.cni.scene import Scene
 from underlay.cni.segment import segment_plan, underlay_of
-from underlay.objects import MAIN, OURS, LinkAddress, Object, Route
+from underlay.objects import HOST, MAIN, OURS, LinkAddress, Object, Route
 from underlay.plan import apply, missing
+
+FORWARDING = {4: "ipv4/conf/all/forwarding", 6: "ipv6/conf/all/forwarding"}
 
 
 def check(request: Request[C]) -> None:
@@ -67,7 +69,7 @@ def status(request: Request[C]) -> None:
     """Tries one object of each kind that the plugin makes, in a namespace made for it."""
     config = parsed(request, keys_of(request))
     if config is not None and isinstance(request.plugin, MainPlugin):
-        _refuse_what_no_segment_can_have(request.plugin, config, request)
+        _look_at_segments(request.plugin, config, request)
     try:
         with request.node.scratch() as kernel:
             apply(request.plugin.needs.objects, kernel)
@@ -78,8 +80,9 @@ def status(request: Request[C]) -> None:
         ) from error
 
 
-def _refuse_what_no_segment_can_have(plugin: MainPlugin[C], config: C, request: Request[C]) -> None:
-    """NotAvailable where a configured segment could not be joined now, or its IPAM plugin can't serve."""
+def _look_at_segments(plugin: MainPlugin[C], config: C, request: Request[C]) -> None:
+    """NotAvailable where a configured segment could not be joined now, or its IPAM plugin can't serve;
+    LimitedConnectivity where the node does not forward what its pods send."""
     call = request.call
     delegated = plugin.given(config, call).delegated if plugin.given else ()
     try:
@@ -88,5 +91,19 @@ def _refuse_what_no_segment_can_have(plugin: MainPlugin[C], config: C, request: 
         with request.node.kernel("") as kernel:
             for joining in plugin.segments(config):
                 joining.node(underlay_of(joining, kernel), ())
+                _refuse_without_forwarding(joining, kernel)
+    except LimitedConnectivity:
+        raise
     except CniError as error:
         raise NotAvailable(f"{plugin.name} cannot serve: {error.msg}", error.details) from error
+
+
+def _refuse_without_forwarding(joining: Joining, kernel: NodeKernel) -> None:
+    for version in joining.versions:
+        path = FORWARDING[version]
+        if kernel.sysctl(HOST, path) == "0":
+            name = f"net.{path.replace('/', '.')}"
+            raise LimitedConnectivity(
+                f"{name} is 0: pods of {joining.name} reach their network and this node, and nothing else",
+                f"sysctl -w {name}=1, and the same in /etc/sysctl.d",
+            )

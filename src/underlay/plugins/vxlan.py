@@ -86,6 +86,10 @@ class VxlanJoining:
         return self.network.mv
 
     @property
+    def versions(self) -> tuple[int, ...]:
+        return tuple(subnet.network.version for subnet in self.network.subnets)
+
+    @property
     def underlay(self) -> str:
         return self.network.device.underlay
 

@@ -76,8 +76,8 @@ def _vxlan(network: VxlanNetwork, underlay: Underlay) -> Vxlan:
         mac=device.mac or _node_mac(network.vx, underlay),
         mtu=_mtu(network, underlay, OVERHEAD[outer_version(network)]),
         port=device.port,
-        # With peers the device needs none, and so survives when that link goes.
-        underlay=underlay.link.name if device.underlay or not device.peers else "",
+        # Only a group needs a link to be joined by; without one the device outlives its link.
+        underlay=underlay.link.name if device.underlay or device.group else "",
         local=_local(network, underlay),
         group=device.group,
         ttl=device.ttl,
@@ -104,9 +104,9 @@ def outer_version(network: VxlanNetwork) -> int:
 def _local(network: VxlanNetwork, underlay: Underlay) -> IP | None:
     """The node's own VTEP; a multicast network leaves it to the kernel unless it is configured."""
     device = network.device
-    if device.local or not device.peers:
+    if device.local or device.group:
         return device.local
-    version = device.peers[0].version
+    version = outer_version(network)
     own = [address.ip for address in underlay.addresses if address.version == version]
     if not own:
         raise InvalidConfig(
