@@ -30,6 +30,8 @@ from underlay.log import LEVELS, LogOptions
 from underlay.objects import IP, Ns
 from underlay.oneshot import LOGS, STATE, answer
 from underlay.plugins import PLUGINS
+from underlay.plugins.vxlan_config import parse as parse_networks
+from underlay.plugins.vxlan_options import Device
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -108,13 +110,20 @@ class Recorder(Keys):
 
 
 class Item(Recorder):
-    """One object of a list, with a good value for each of its keys."""
+    """One object of a list, with a good value for each key that it needs."""
 
-    GOOD: ClassVar[Mapping[str, str]] = {"dst": "192.0.2.0/24", "gw": "192.0.2.1"}
+    GOOD: ClassVar[Mapping[str, Any]] = {
+        "dst": "192.0.2.0/24",
+        "gw": "192.0.2.1",
+        "name": "blue",
+        "id": 1,
+        "cidr": "192.0.2.0/25",  # has `gw` in it, and is not `dst`
+        "peers": [],
+    }
 
-    def value(self, key: str) -> Value:
+    def value(self, key: str) -> Value | None:
         self.note(key, "", "")
-        return Value(self.prefix + key, self.GOOD[key])
+        return Value(self.prefix + key, self.GOOD[key]) if key in self.GOOD else None
 
 
 def code(value: object) -> str:
@@ -178,6 +187,39 @@ def test_aliases_defaults_and_allowed_values_are_those_of_the_code(plugin: str) 
                 assert (key, cell) == (key, wanted)
             else:  # what the code can't tell is said in words, never as a value: "that of the NIC"
                 assert (key, bool(cell), "`" in cell) == (key, True, False)
+
+
+BLUE = {"name": "blue", "id": 1, "cidr": "10.66.0.0/24", "peers": ["192.168.50.11"]}
+OPTION = "vxlans.options."
+
+
+def device_with(option: str, value: str) -> Device:
+    options = {option: value} if option else {}
+    (network,) = parse_networks(Keys({"vxlans": [BLUE | {"options": options}]})).networks
+    return replace(network.device, is_port_given=False)
+
+
+def options_in_words() -> dict[str, Row]:
+    return {key.removeprefix(OPTION): row for key, row in documented("vxlan").items() if OPTION in key}
+
+
+def test_the_defaults_of_the_options_of_vxlan_are_those_of_the_code() -> None:
+    defaults = {name: row.default for name, row in options_in_words().items()}
+    said = {name: default for name, default in defaults.items() if re.fullmatch(r"\d+|true|false", default)}
+
+    assert said
+    assert {
+        name for name, default in said.items() if device_with(name, default) != device_with("", "")
+    } == set()
+
+
+def test_the_ranges_of_the_options_of_vxlan_are_those_of_the_code() -> None:
+    ranges = {name: row.allowed for name, row in options_in_words().items() if " to " in row.allowed}
+
+    assert ranges
+    for name, allowed in ranges.items():
+        with pytest.raises(CniError, match=f"is not a whole number from {allowed}$"):
+            device_with(name, "-1")
 
 
 def test_every_error_code_has_its_row() -> None:

@@ -292,7 +292,7 @@ def test_keys_have_the_names_that_people_expect() -> None:
         default_network="blue",
         k8s_network_from_namespace=True,
         k8s_read_annotations=True,
-        kubeconfig="/root/.kube/config",
+        kubeconfig="/etc/kubernetes/admin.conf",
     )
 
     assert config == Config(
@@ -300,7 +300,7 @@ def test_keys_have_the_names_that_people_expect() -> None:
         "blue",
         from_namespace=True,
         reads_annotations=True,
-        kubeconfig="/root/.kube/config",
+        kubeconfig="/etc/kubernetes/admin.conf",
     )
 
 

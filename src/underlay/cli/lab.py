@@ -14,12 +14,12 @@ from rich.markup import escape
 from underlay.lab import demo as actions
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Lab
-from underlay.lab.networks import Chain
 from underlay.lab.scenario import named
 from underlay.lab.scenarios import DEFAULT, SCENARIOS
 
 INTERRUPTED = 130  # what shells report after Ctrl-C
 NAMES = ", ".join(each.name for each in SCENARIOS)
+VARIANTS = ", ".join(dict.fromkeys(variant.name for each in SCENARIOS for variant in each.variants))
 
 app = typer.Typer(
     help="A cluster on this machine, in network namespaces: two nodes, an overlay, services, LANs, pods.",
@@ -32,17 +32,22 @@ def up(
     scenario: Annotated[
         str, typer.Option("--scenario", metavar="NAME", help=f"What to put on it: {NAMES}.")
     ] = DEFAULT.name,
-    without: Annotated[
-        bool, typer.Option("--without", help="Make the pods with macvlan alone, without our plugin.")
-    ] = False,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            "--variant", metavar="NAME", help=f"How to make its pods: {VARIANTS}.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Build the cluster and leave it up.
 
     Example: underlay lab up && ip netns exec ulab-pod1 ping 192.168.10.11
     """
     with reported() as console:
-        chain = Chain.WITHOUT if without else Chain.WITH
-        actions.up(Lab(), named(scenario, SCENARIOS), chain, console)
+        chosen = named(scenario, SCENARIOS)
+        actions.up(
+            Lab(), chosen, chosen.variants[-1] if variant is None else chosen.variant(variant), console
+        )
         console.print("`underlay lab test` tests it, `underlay lab down` takes it down.")
 
 
@@ -85,7 +90,7 @@ def demo(
         typer.Option("--scenario", metavar="NAME", help=f"One instead of all: {NAMES}.", show_default=False),
     ] = None,
 ) -> None:
-    """Show what pods reach without our plugin and with it, what it changed, and take all down.
+    """Show what pods reach in each variant of a scenario, and what our plugin changed; take all down.
 
     Example: underlay lab demo --scenario overlay
     """

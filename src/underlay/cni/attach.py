@@ -68,7 +68,9 @@ def _forget(record: Record, scene: Scene) -> list[CniError]:
 def withdraw(record: Record, scene: Scene) -> list[CniError]:
     """Takes off a NIC that is about to go. Its record stays where something could not be removed."""
     failures = _take_off(record.plan, record.name, record.ifname, scene)
-    failures += give_back(record, scene)
+    if failures:
+        return failures  # what is still there keeps its addresses, and its segment
+    failures = give_back(record, scene)
     if record.segment:
         failures += leave(record.segment, record.owner, scene)
     if not failures:

@@ -156,6 +156,17 @@ def _read_route(keys: Keys, version: str) -> ResultRoute:
     )
 
 
+def configured_route(keys: Keys) -> ResultRoute:
+    """Read a route that a configuration asks for: `dst`, and `gw` of the same family or none."""
+    dst, gw = keys.value("dst"), keys.value("gw")
+    if dst is None:
+        raise keys.missing("dst", "a route needs a destination such as 192.0.2.0/24")
+    network, gateway = dst.network(), gw.address() if gw else None
+    if gw and gateway and gateway.version != network.version:
+        raise gw.wrong(f"is not of the family of {network}")
+    return ResultRoute(network, gateway)
+
+
 def _required(keys: Keys, key: str) -> Value:
     value = keys.value(key)
     if value is None:

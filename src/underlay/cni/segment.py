@@ -17,7 +17,7 @@ from underlay.cni.lease import give_back, hold, obtain
 from underlay.cni.plugin import Joining, Membership, NodeKernel, first_of
 from underlay.cni.scene import Scene
 from underlay.facts import Interface, Underlay
-from underlay.objects import Macvlan, Object, Vxlan
+from underlay.objects import Object, links_of
 from underlay.plan import Applied, Plan, apply, missing, revert, take_back
 from underlay.records import Record, SegmentRecords
 
@@ -154,12 +154,11 @@ def _difference(joining: Joining, old: Plan, new: Plan, gateways: Sequence[Inter
     """What can't change under living pods: their devices but for the MTU, and the subnets they are on."""
     if not joining.accepts(gateways):
         return f"the node's address in it is {', '.join(map(str, gateways))}"
-    links = {obj.dev: obj for obj in new.present if isinstance(obj, Vxlan | Macvlan)}
+    links = {links_of(obj): obj for obj in new.present if links_of(obj)}
     for obj in old.present:
-        if isinstance(obj, Vxlan | Macvlan):
-            other = links.get(obj.dev)
-            if type(other) is not type(obj) or not obj.yields_to(other):  # type: ignore[arg-type]
-                return str(obj)
+        other = links.get(links_of(obj), obj)
+        if type(other) is not type(obj) or not obj.yields_to(other):  # type: ignore[arg-type]
+            return str(obj)
     return ""
 
 
@@ -168,7 +167,7 @@ def _change(known: Record, wanted: Plan, scene: Scene) -> None:
     dropped = [obj for obj in known.plan.present if obj not in wanted.present]
     both = replace(wanted, present=(*wanted.present, *dropped))
     scene.pod.write(replace(known, plan=both))
-    first_of(scene.kernel.remove(o for o in reversed(dropped) if not isinstance(o, Vxlan | Macvlan)))
+    first_of(scene.kernel.remove(o for o in reversed(dropped) if not links_of(o)))
     apply(wanted.present, scene.kernel)
     scene.pod.write(replace(known, plan=wanted))
 

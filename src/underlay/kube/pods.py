@@ -7,17 +7,16 @@ in two places, what a bad configuration raises and what a bad answer raises, and
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from json import JSONDecodeError
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 from lightkube import Client, ConfigError, KubeConfig
-from lightkube.resources.core_v1 import Pod
+from lightkube.core.resource import ApiInfo, NamespacedResourceG, ResourceDef
 
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError, Internal, InvalidConfig, TryAgainLater
@@ -34,6 +33,16 @@ ADVICE = {
 }
 UNREACHABLE = "the runtime asks again; look whether this node reaches that address"
 UNWELL = "the runtime asks again; look at the API server"
+
+
+class AnyPod(NamespacedResourceG, dict[str, Any]):
+    """A pod as it was sent. The library's own class refuses a pod over any field of any container that is
+    not as its version of the API has it; {} where the document is no object."""
+
+    _api_info = ApiInfo(ResourceDef("", "v1", "Pod"), "pods", ["get"])
+
+    def __init__(self, document: Any) -> None:
+        super().__init__(document if isinstance(document, dict) else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +68,35 @@ def read_annotations(namespace: str, name: str, kubeconfig: str) -> dict[str, st
     question = Question(namespace, name, client.config.cluster.server, kubeconfig)
     try:
         pod = _in_time(lambda: _get(client, question))
-    except Exception as error:  # each kind that is known has its own error
-        raise _failure(error, question) from error
-    found = pod.metadata
-    if pod.kind != "Pod" or found is None or (found.namespace, found.name) != (namespace, name):
-        raise question.failed("the answer is not that pod", "look whether an API server is at that address")
-    return dict(found.annotations or {})
+    except Exception as error:  # noqa: BLE001  those that are known become errors of ours, the rest Internal
+        raise _failure(error, question) from None  # its own text may quote the token
+    return _annotations(pod, question)
+
+
+def _annotations(pod: AnyPod, question: Question) -> dict[str, str]:
+    match pod:
+        case {"kind": "Pod", "metadata": {"namespace": question.namespace, "name": question.name, **others}}:
+            found = others.get("annotations") or {}
+            if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
+                return found
+        case _:
+            pass
+    raise question.failed("the answer is not that pod", "look whether an API server is at that address")
 
 
 def _client(kubeconfig: str) -> Client:
     try:
         loaded = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account()
         client = Client(loaded.get(), timeout=httpx2.Timeout(SECONDS))
-    except Exception as error:
-        raise _unusable(kubeconfig, _reason(error)) from error
-    if not client.config.cluster.server.startswith(("http://", "https://")):
+    except Exception as error:  # noqa: BLE001  the library checks little, so that a bad file fails anywhere
+        reason = _reason(error)
+    else:
+        server = client.config.cluster.server
+        if server.startswith(("http://", "https://")):
+            return client
         client.close()
-        server = shown(client.config.cluster.server)
-        raise _unusable(kubeconfig, f"server {server} does not start with https:// or http://")
-    return client
+        reason = f"server {shown(server)} does not start with https:// or http://"
+    raise _unusable(kubeconfig, reason)  # not with the library's error, which keeps files with keys open
 
 
 def _unusable(kubeconfig: str, reason: str) -> InvalidConfig:
@@ -109,14 +128,14 @@ def _in_time(work: Callable[[], T]) -> T:
     return outcome.result(SECONDS)
 
 
-def _get(client: Client, question: Question) -> Pod:
+def _get(client: Client, question: Question) -> AnyPod:
     with client:
         try:
-            return client.get(Pod, question.name, namespace=question.namespace)
+            return client.get(AnyPod, question.name, namespace=question.namespace)
         except Exception as error:
             if not _is_passing(error):
                 raise
-        return client.get(Pod, question.name, namespace=question.namespace)
+        return client.get(AnyPod, question.name, namespace=question.namespace)
 
 
 def _is_passing(error: Exception) -> bool:
@@ -146,8 +165,8 @@ def _failure(error: Exception, question: Question) -> CniError:
 def _bad_credentials(error: Exception) -> str:
     """Say why the question could not even be put: credentials are read with it. Empty if it could."""
     match error:
-        case httpx2.LocalProtocolError() | UnicodeEncodeError():  # the text of the first quotes the token
-            return "its token is not one line of plain characters"
+        case httpx2.LocalProtocolError():  # of a header that may not be sent, which it quotes
+            return "its token is not one line"
         case KeyError() | TypeError() | JSONDecodeError():
             return "its exec plugin does not answer with a token"
         case ConfigError() | OSError():
@@ -188,7 +207,7 @@ def _reason(error: BaseException) -> str:
             return f"{shown(error.args[0])} is missing"
         case AttributeError() | TypeError():
             return "it does not have the form of a kubeconfig"
-        case OSError() if error.strerror and not isinstance(error, ssl.SSLError):
+        case OSError() if error.strerror:
             return f"{error.filename or 'a file that it names'}: {error.strerror}"
         case _:
             return " ".join(str(error).split()) or type(error).__name__

@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
 from underlay.lab.cluster import Cluster
 from underlay.lab.scenario import Nic
 from underlay.netns import identity, open_netns
-from underlay.objects import HOST, MAIN, Neigh, Object, Route, Rule, Sysctl
+from underlay.objects import HOST, MAIN, Neigh, Object, Route, Rule, Sysctl, made_in
 from underlay.records import Displaced, Records
 
 
 def changes(cluster: Cluster, nic: Nic) -> list[tuple[str, list[str]]]:
-    """What the ADD of the pod's newest NIC added, in that order: a heading, and its `ip` commands."""
+    """What the ADD of the pod's newest NIC added, in that order: a heading, and its `ip` commands.
+
+    What the node has made once for all pods of the NIC's network comes first.
+    """
     node = open_netns(nic.node.netns.path)
     try:
         records = Records(cluster.records, identity(node))
     finally:
         os.close(node)
     with records.pod(nic.pod.container_id) as pod:
+        own = [record for record in pod.all() if record.ifname == nic.ifname]
         before = {obj for record in pod.all() if record.ifname != nic.ifname for obj in record.plan.objects}
-        every = [obj for record in pod.all() if record.ifname == nic.ifname for obj in record.plan.objects]
-        objects = [obj for obj in every if obj not in before]
+        objects = [obj for record in own for obj in record.plan.objects if obj not in before]
         taken = list(_taken(pod.displaced()))
-    made = [(heading, [_command(obj) for obj in group]) for heading, group in groupby(objects, _heading)]
-    return [*made, ("In the pod: taken away, to be put back by DEL", taken)] if taken else made
+    shared = [part for record in own if record.segment for part in _shared(records, record.segment, nic)]
+    claims = [_command(claim) for record in own for claim in record.claims]
+    made = [*shared, *_by_place(objects), ("On the node: what is claimed for the pod", claims)]
+    return [part for part in (*made, ("In the pod: taken away, to be put back by DEL", taken)) if part[1]]
+
+
+def _shared(records: Records, segment: str, nic: Nic) -> Iterator[tuple[str, list[str]]]:
+    with records.segment(segment) as node:
+        record = node.record()
+    if record:
+        yield from _by_place(record.plan.objects, f", for all its pods in {nic.network}")
+        yield (
+            f"On the node, for all its pods in {nic.network}: what is claimed",
+            [_command(claim) for claim in record.claims],
+        )
+
+
+def _by_place(objects: Iterable[Object], whose: str = "") -> Iterator[tuple[str, list[str]]]:
+    for heading, group in groupby(objects, lambda obj: _heading(obj, whose)):
+        yield heading, [_command(obj) for obj in group]
 
 
 def _taken(displaced: Displaced) -> Iterator[str]:
@@ -39,11 +60,13 @@ def _taken(displaced: Displaced) -> Iterator[str]:
             yield _command(replace(obj, value=0))
 
 
-def _heading(obj: Object) -> str:
-    where = "On the node" if obj.ns == HOST else "In the pod"
+def _heading(obj: Object, whose: str) -> str:
+    """Where its command is to be run, and what it is about."""
+    is_on_node = made_in(obj) == HOST
+    where = f"On the node{whose}" if is_on_node else "In the pod"
     if isinstance(obj, Rule):
         return f"{where}: rules"
-    if obj.ns == HOST and isinstance(obj, Neigh | Route):
+    if is_on_node and not whose and isinstance(obj, Neigh | Route):
         return f"{where}: where the pod is"
     if isinstance(obj, Neigh):
         return f"{where}: neighbours"

@@ -14,15 +14,16 @@ cluster again from the prefix and the state directory.
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Address, IPv6Address, ip_interface
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from underlay.install import install
 from underlay.lab import networks
-from underlay.lab.addresses import Addresses, subnets
+from underlay.lab.addresses import Addresses, IPAddress, subnets
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Lab
 from underlay.lab.overlay import connect, refuse_spoofing
-from underlay.lab.pod import Json, Pod
+from underlay.lab.pod import Attachment, Json, Pod
 from underlay.lab.runtime import Runtime
 from underlay.lab.topology import Lan, Node, Via
 
@@ -71,12 +72,19 @@ class Cluster:
 
     def addresses(self, node: Node, network: Json, pod: Pod, ifname: str) -> Addresses:
         """Those that IPAM gave to a pod's NIC."""
+        given = self._attachment(node, network, pod, ifname).result["ips"]
+        return _both(ip_interface(each["address"]).ip for each in given)
+
+    def gateways(self, node: Node, network: Json, pod: Pod, ifname: str) -> Addresses:
+        """Those by which a pod's NIC leaves its network."""
+        given = self._attachment(node, network, pod, ifname).result["ips"]
+        return _both(ip_address(each["gateway"]) for each in given)
+
+    def _attachment(self, node: Node, network: Json, pod: Pod, ifname: str) -> Attachment:
         attachment = self.runtime(node).attachment(network, pod, ifname)
         if attachment is None:
             raise LabError(f"pod {pod.name} has no {ifname}: take the lab down and up again")
-        given = [ip_interface(each["address"]).ip for each in attachment.result["ips"]]
-        found = {each.version: each for each in given}
-        return Addresses(IPv4Address(found[4]), IPv6Address(found[6]))
+        return attachment
 
     def host_local(self, lan: Lan) -> Json:
         """IPAM: the next free addresses of a LAN, and its gateway for the default routes."""
@@ -90,6 +98,11 @@ class Cluster:
     def path(self, *parts: str) -> str:
         """A place in the lab's state directory."""
         return os.path.join(self.lab.state_dir, *parts)
+
+
+def _both(given: Iterable[IPAddress]) -> Addresses:
+    found = {each.version: each for each in given}
+    return Addresses(IPv4Address(found[4]), IPv6Address(found[6]))
 
 
 def system_bin_dir() -> str:

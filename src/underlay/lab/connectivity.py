@@ -23,6 +23,8 @@ from underlay.lab.namespace import Netns
 __all__ = ["Answer", "Probe", "Server", "reach", "reach_all"]
 
 QUESTION = b"who am I?"
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DO = 10, 23, 2  # linux/in.h, linux/in6.h
+IP_HEADER, UDP_HEADER = {4: 20, 6: 40}, 8  # bytes
 TIMEOUT = 1.5  # seconds: leaves room for one retransmission of a SYN
 ATTEMPT = 0.3  # seconds after which a datagram is sent again
 ATTEMPTS = 5
@@ -33,7 +35,8 @@ class Probe:
     """One question: does `client` get an answer from `server`?
 
     It dials what the server is bound to, or `address` and `port` if given (a service); `source` binds the
-    client to one of its own addresses.
+    client to one of its own addresses. `size` is that of the IP packet in bytes, for UDP: it is sent whole
+    or not at all (with DF, in IPv4).
     """
 
     client: Netns
@@ -41,6 +44,12 @@ class Probe:
     address: IPAddress | None = None
     port: int | None = None
     source: IPAddress | None = None
+    size: int = 0
+
+    @property
+    def question(self) -> bytes:
+        """What is asked, as long as it takes to make the packet's size."""
+        return QUESTION.ljust(self.size - IP_HEADER[self.server.address.version] - UDP_HEADER)
 
     @property
     def target(self) -> tuple[str, int]:
@@ -82,8 +91,10 @@ def _ask(probe: Probe) -> Answer:
             client.settimeout(TIMEOUT)
             if probe.source:
                 bind(client, probe.source, 0, time.monotonic() + READY)
+            if probe.size:
+                _never_cut(client, version)
             client.connect(probe.target)
-            reply = _exchange(client) if protocol == TCP else _exchange_datagrams(client)
+            reply = _exchange(client) if protocol == TCP else _exchange_datagrams(client, probe.question)
     except TimeoutError:
         return Answer(error="no answer")
     except OSError as error:
@@ -91,15 +102,23 @@ def _ask(probe: Probe) -> Answer:
     return Answer(ip_address(reply.decode())) if reply else Answer(error="connection closed")
 
 
+def _never_cut(client: socket.socket, version: int) -> None:
+    """Has the kernel refuse what is larger than the MTU, and routers too (ip(7), ipv6(7))."""
+    if version == 4:
+        client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO)
+    else:
+        client.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DO)
+
+
 def _exchange(client: socket.socket) -> bytes:
     client.send(QUESTION)
     return client.recv(LONGEST)
 
 
-def _exchange_datagrams(client: socket.socket) -> bytes:
+def _exchange_datagrams(client: socket.socket, question: bytes) -> bytes:
     client.settimeout(ATTEMPT)
     for _ in range(ATTEMPTS):
-        client.send(QUESTION)
+        client.send(question)
         try:
             return client.recv(LONGEST)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""What `underlay lab` does: build a cluster, show it, test it, demonstrate the difference, take it down."""
+"""What `underlay lab` does: build a cluster, show it, test it, demonstrate what plugins do, take it down."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from underlay.lab.changes import changes
 from underlay.lab.cluster import Cluster
 from underlay.lab.lab import Lab
 from underlay.lab.matrix import measure
-from underlay.lab.networks import Chain
+from underlay.lab.networks import Variant
 from underlay.lab.progress import step
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS
-from underlay.lab.tables import cluster_table, commands_text, matrix_table, verdict
+from underlay.lab.tables import cluster_table, commands_text, matrix_table, traces_text, verdict
+from underlay.lab.traces import Traces
 
 
-def up(lab: Lab, scenario: Scenario, chain: Chain, console: Console) -> None:
+def up(lab: Lab, scenario: Scenario, variant: Variant, console: Console) -> None:
     """Builds the cluster and leaves it there; what is half built is taken down."""
     with interrupt.interruptible():
         lab.reserve()
         try:
-            _attach(Deployment(_build(lab, console), scenario), chain, console)
+            _attach(Deployment(_build(lab, console), scenario), variant, console)
         except BaseException:
             lab.down()
             raise
@@ -33,9 +34,9 @@ def up(lab: Lab, scenario: Scenario, chain: Chain, console: Console) -> None:
 
 def show(lab: Lab, console: Console) -> None:
     """Prints the machines of the lab that is up."""
-    here, chain = deployed(Cluster(lab), SCENARIOS)
+    here, variant = deployed(Cluster(lab), SCENARIOS)
     console.print(f"Scenario {here.scenario.name}: {here.scenario.text}")
-    console.print(f"The pods are made with {here.scenario.made_with(chain)}.")
+    console.print(f"The pods are made with {variant.made_with}.")
     console.print(cluster_table(here))
 
 
@@ -45,7 +46,7 @@ def test(lab: Lab, console: Console) -> bool:
 
 
 def demo(lab: Lab, scenarios: Sequence[Scenario], console: Console) -> bool:
-    """Each scenario's matrix without and with our plugin, and what that changed. It leaves nothing."""
+    """Each scenario's matrix in each of its variants, and what our plugin changed. It leaves nothing."""
     with _for_a_while(lab):
         cluster = _build(lab, console)
         right = [_demonstrate(Deployment(cluster, scenario), console) for scenario in scenarios]
@@ -58,15 +59,23 @@ def _demonstrate(here: Deployment, console: Console) -> bool:
     console.rule(f"[bold]{here.scenario.name}", align="left")
     console.print(here.scenario.text)
     console.print()
-    right = []
-    for chain in Chain:
-        _attach(here, chain, console)
-        right.append(_matrix(here, chain, console))
-        if chain is Chain.WITH:
-            _print_changes(here, console)
-        with step(console, "deleting the pods"):
-            here.detach()
+    before = Traces(here.cluster) if here.scenario.shared else None
+    right = [_demonstrate_variant(here, variant, before, console) for variant in here.scenario.variants]
     return all(right)
+
+
+def _demonstrate_variant(
+    here: Deployment, variant: Variant, before: Traces | None, console: Console
+) -> bool:
+    _attach(here, variant, console)
+    is_right = _matrix(here, variant, console)
+    if variant == here.scenario.variants[-1]:
+        _print_changes(here, console)
+    with step(console, "deleting the pods"):
+        here.detach()
+    if before:
+        is_right = _left_nothing(before, console) and is_right
+    return is_right
 
 
 @contextmanager
@@ -90,23 +99,29 @@ def _build(lab: Lab, console: Console) -> Cluster:
     return cluster
 
 
-def _attach(here: Deployment, chain: Chain, console: Console) -> None:
-    with step(console, f"attaching pods with {here.scenario.made_with(chain)}"):
-        here.attach(chain)
+def _attach(here: Deployment, variant: Variant, console: Console) -> None:
+    with step(console, f"attaching pods with {variant.made_with}"):
+        here.attach(variant)
 
 
-def _matrix(here: Deployment, chain: Chain, console: Console) -> bool:
+def _matrix(here: Deployment, variant: Variant, console: Console) -> bool:
     with step(console, "sending TCP and UDP every way"):
         lines = measure(here.rows)
-    made_with = here.scenario.made_with(chain)
     console.print()
-    console.print(f"With {made_with}:", style="bold")
-    console.print(matrix_table(lines, chain, console.width))
-    console.print(verdict(lines, chain, made_with))
-    if chain is Chain.WITHOUT and here.scenario.remark:
-        console.print(here.scenario.remark, style="dim")
+    console.print(f"With {variant.made_with}:", style="bold")
+    console.print(matrix_table(lines, variant, console.width))
+    console.print(verdict(lines, variant))
+    if variant.remark:
+        console.print(variant.remark, style="dim")
     console.print()
-    return all(line.is_expected(chain) for line in lines)
+    return all(line.is_expected(variant) for line in lines)
+
+
+def _left_nothing(before: Traces, console: Console) -> bool:
+    left = before.left()
+    console.print(traces_text(left), soft_wrap=bool(left))
+    console.print()
+    return not left
 
 
 def _print_changes(here: Deployment, console: Console) -> None:

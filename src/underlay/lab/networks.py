@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from dataclasses import dataclass
 
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.overlay import OVERLAY
@@ -14,11 +14,26 @@ CNI_VERSION = "1.0.0"  # the newest that the distributions' macvlan knows
 DEFAULT_ROUTES: list[Json] = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
 
 
-class Chain(Enum):
-    """The same pods are made twice: without our plugin, and with it."""
+@dataclass(frozen=True)
+class Variant:
+    """One of the ways in which a scenario makes the same pods: its name, and in words what makes them.
 
-    WITHOUT = "without"
-    WITH = "with"
+    Where it is not `complete`, a row must be right in those families alone that it says itself; `remark`
+    explains what is seen then.
+    """
+
+    name: str
+    made_with: str
+    complete: bool = True
+    remark: str = ""
+
+
+def behind_macvlan(plugin: str, remark: str = "") -> tuple[Variant, Variant]:
+    """Without our plugin, and with it chained behind macvlan; `remark` is on what is seen without it."""
+    return (
+        Variant("without", "macvlan alone", complete=False, remark=remark),
+        Variant("with", f"{plugin} chained behind macvlan"),
+    )
 
 
 def network(name: str, *plugins: Json, cni_version: str = CNI_VERSION) -> Json:
@@ -56,12 +71,12 @@ def host_local(lan: Lan, first: int, last: int, data_dir: str) -> Json:
     return {"type": "host-local", "dataDir": data_dir, "ranges": ranges, "routes": DEFAULT_ROUTES}
 
 
-def chained(plugin: str, chain: Chain, log_file: str) -> list[Json]:
-    """Our plugin, told what the pod reaches through its node; nothing where the chain is without it."""
+def chained(plugin: str, variant: Variant, log_file: str) -> list[Json]:
+    """Our plugin, told what the pod reaches through its node; nothing in the variant without it."""
     config: Json = {
         "type": plugin,
         "service_hijack_subnet": [str(SERVICES.v4), str(SERVICES.v6)],
         "overlay_hijack_subnet": [str(OVERLAY.v4), str(OVERLAY.v6)],
         "log_options": {"log_file": log_file},
     }
-    return [config] if chain is Chain.WITH else []
+    return [config] if variant.complete else []

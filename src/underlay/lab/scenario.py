@@ -10,11 +10,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from underlay.lab import routing
+from underlay.lab.addresses import Addresses
 from underlay.lab.cluster import Cluster
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Guest
 from underlay.lab.matrix import End, Row
-from underlay.lab.networks import Chain
+from underlay.lab.networks import Variant
 from underlay.lab.pod import Json, Pod
 from underlay.lab.services import Service, serve
 from underlay.lab.topology import Node
@@ -52,20 +54,28 @@ class Scenario:
     """All of it as a value.
 
     `networks` are the configuration lists by name that `scene` attaches the pods to, `rows` is what they
-    must reach then. `plugin` is ours, chained behind macvlan. `remark` explains what is seen without it.
+    must reach then. `variants` are the ways to make the pods; the last one is made unless told otherwise.
+    `plugin` is ours. `routed` pods have addresses that no subnet of a LAN leads to: the lab spreads routes
+    to them. `shared` says that what pods share on a node must go with the last of them, which is shown.
     """
 
     name: str
     text: str
     plugin: str
     scene: Callable[[Cluster], Scene]
-    networks: Callable[[Cluster, Chain], dict[str, Json]]
+    networks: Callable[[Cluster, Variant], dict[str, Json]]
     rows: Callable[[Deployment], list[Row]]
-    remark: str = ""
+    variants: tuple[Variant, ...]
+    routed: bool = False
+    shared: bool = False
 
-    def made_with(self, chain: Chain) -> str:
-        """What makes the pods' networks, in words."""
-        return "macvlan alone" if chain is Chain.WITHOUT else f"{self.plugin} chained behind macvlan"
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; LabError lists what there is."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        there_are = ", ".join(each.name for each in self.variants)
+        raise LabError(f"scenario {self.name} has no variant {name}: there are {there_are}")
 
 
 class Deployment:
@@ -76,27 +86,39 @@ class Deployment:
         self.scenario = scenario
         self.scene = scenario.scene(cluster)
 
-    def attach(self, chain: Chain) -> None:
+    def attach(self, variant: Variant) -> None:
         """Makes the pods with real CNI calls, and the services that have endpoints."""
-        for name, network in self.scenario.networks(self.cluster, chain).items():
+        for name, network in self.scenario.networks(self.cluster, variant).items():
             _write(network, self.cluster.path(NETWORKS, f"{name}.conflist"))
         self.cluster.lab.up(*self.scene.pods)
         for nic in self.scene.nics:
             self.cluster.runtime(nic.node).add(self.network(nic), nic.pod, nic.ifname)
+            if self.scenario.routed:
+                routing.spread(self.cluster, nic.node)
         serve(self.cluster.nodes, self.services)
-        _write({"scenario": self.scenario.name, "chain": chain.value}, self.cluster.path(CHOICE))
+        _write({"scenario": self.scenario.name, "variant": variant.name}, self.cluster.path(CHOICE))
 
     def detach(self) -> None:
         """Deletes the pods as a runtime does, last NIC first."""
         for nic in reversed(self.scene.nics):
             self.cluster.runtime(nic.node).delete(self.network(nic), nic.pod, nic.ifname)
+        if self.scenario.routed:
+            routing.withdraw(self.cluster)
         self.cluster.lab.remove(*self.scene.pods)
 
     def end(self, pod: str, ifname: str) -> End:
         """A NIC that the plugins have made, as one end of a way."""
-        nic = next(nic for nic in self.scene.nics if (nic.pod.name, nic.ifname) == (pod, ifname))
+        nic = self._nic(pod, ifname)
         addresses = self.cluster.addresses(nic.node, self.network(nic), nic.pod, nic.ifname)
         return End(nic.pod.netns, addresses)
+
+    def gateways(self, pod: str, ifname: str) -> Addresses:
+        """By which the NIC leaves its network."""
+        nic = self._nic(pod, ifname)
+        return self.cluster.gateways(nic.node, self.network(nic), nic.pod, nic.ifname)
+
+    def _nic(self, pod: str, ifname: str) -> Nic:
+        return next(nic for nic in self.scene.nics if (nic.pod.name, nic.ifname) == (pod, ifname))
 
     def network(self, nic: Nic) -> Json:
         """The NIC's configuration list, read where a runtime reads it."""
@@ -113,10 +135,11 @@ class Deployment:
         return list(dict.fromkeys(row.service for row in self.rows if row.service))
 
 
-def deployed(cluster: Cluster, scenarios: Sequence[Scenario]) -> tuple[Deployment, Chain]:
+def deployed(cluster: Cluster, scenarios: Sequence[Scenario]) -> tuple[Deployment, Variant]:
     """What is up, and what made it; LabError when no lab is."""
     choice = _read(cluster.path(CHOICE))
-    return Deployment(cluster, named(choice["scenario"], scenarios)), Chain(choice["chain"])
+    scenario = named(choice["scenario"], scenarios)
+    return Deployment(cluster, scenario), scenario.variant(choice["variant"])
 
 
 def named(name: str, scenarios: Sequence[Scenario]) -> Scenario:

@@ -12,20 +12,22 @@ from rich.text import Text
 
 from underlay.lab.addresses import VERSIONS, Addresses, Subnets
 from underlay.lab.matrix import Cell, Line
-from underlay.lab.networks import Chain
+from underlay.lab.networks import Variant
 from underlay.lab.overlay import OverlayPod
 from underlay.lab.scenario import Deployment
+from underlay.lab.traces import COMPARED
 
 WIDE = 100  # columns from which there is room for the addresses that the other ends saw
 CONTINUED = " \\"  # what a shell reads on after
 # An option of `ip` and its value stay on one line.
 PAIR = re.compile(
-    r"\b(add|address|dev|from|lladdr|lookup|metric|mtu|netns|nud|priority|proto|scope|src|table|via) "
+    r"\b(add|address|dev|dst|dstport|from|group|id|lladdr|local|lookup|metric|mode|mtu|netns|nud|priority|proto"
+    r"|scope|src|table|to|type|via) "
 )
 NARROWEST = len("✗ no answer")  # so that two matrices have one shape
 
 
-def matrix_table(lines: Sequence[Line], chain: Chain, width: int) -> Table:
+def matrix_table(lines: Sequence[Line], variant: Variant, width: int) -> Table:
     """A line for each way, a column for each family, for a console of `width` columns."""
     is_wide = width >= WIDE
     table = _table("from → to", *(["other end must see"] if is_wide else []))
@@ -38,18 +40,27 @@ def matrix_table(lines: Sequence[Line], chain: Chain, width: int) -> Table:
             table.add_section()
         group = row.group
         marks = [_evidence(cell) if is_wide else _mark(cell) for cell in line.cells]
-        styled = [Text(mark, _style(cell, chain)) for mark, cell in zip(marks, line.cells, strict=True)]
+        styled = [Text(mark, _style(cell, variant)) for mark, cell in zip(marks, line.cells, strict=True)]
         table.add_row(row.text, *([row.seen_as] if is_wide else []), *styled)
     return table
 
 
-def verdict(lines: Sequence[Line], chain: Chain, made_with: str) -> Text:
-    """How many rows are right, and which are not as they must be with this chain; `made_with` names it."""
+def verdict(lines: Sequence[Line], variant: Variant) -> Text:
+    """How many rows are right, and which are not as they must be in this variant."""
     right = sum(not any(cell.fault for cell in line.cells) for line in lines)
-    text = Text(f"{right} of {len(lines)} rows are right with {made_with}.")
-    if wrong := [line.row.text for line in lines if not line.is_expected(chain)]:
+    text = Text(f"{right} of {len(lines)} rows are right with {variant.made_with}.")
+    if wrong := [line.row.text for line in lines if not line.is_expected(variant)]:
         text.append(f" Not as it must be: {'; '.join(wrong)}.", "bold red")
     return text
+
+
+def traces_text(left: Sequence[str]) -> Text:
+    """Whether the nodes are as before, and else each thing in which they differ."""
+    if not left:
+        return Text.assemble(
+            ("✓", "green"), f" After the last DEL the nodes are as before the first ADD: {COMPARED}."
+        )
+    return Text("\n".join(["✗ After the last DEL this is left on the nodes, or gone:", *left]), "bold red")
 
 
 def commands_text(commands: Iterable[str], width: int | None) -> Text:
@@ -87,14 +98,14 @@ def _mark(cell: Cell) -> str:
 
 
 def _evidence(cell: Cell) -> str:
-    """The mark, and as whom the other end saw the first."""
-    seen = next(iter(cell.answers.values())).seen
-    return _mark(cell) if cell.fault else f"✓ {seen}"
+    """The mark, and as whom the other end saw the first, or why it must not have."""
+    answer = next(iter(cell.answers.values()))
+    return _mark(cell) if cell.fault else f"✓ {answer.seen or answer.error}"
 
 
-def _style(cell: Cell, chain: Chain) -> str:
+def _style(cell: Cell, variant: Variant) -> str:
     colour = "red" if cell.fault else "green"
-    return colour if cell.is_expected(chain) else f"bold reverse {colour}"
+    return colour if cell.is_expected(variant) else f"bold reverse {colour}"
 
 
 Rows = Iterable[tuple[str, Addresses | Subnets]]

@@ -70,8 +70,8 @@ class Placed(Protocol):
 def links_of(obj: Placed) -> tuple[tuple[Ns, str], ...]:
     """The links that come with an object and go with it, by namespace and name; none for most kinds.
 
-    A kind that makes links has them as `links`, the one first whose index an echo of the request
-    carries, then the one that is that one's IFLA_LINK.
+    A kind that makes links has them as `links`: first the one that an echo of its request describes,
+    then the one that is IFLA_LINK of the first.
     """
     links: tuple[tuple[Ns, str], ...] = getattr(obj, "links", ())
     return links
@@ -84,7 +84,7 @@ def stands_on(obj: Placed) -> tuple[Ns, str]:
 
 
 def made_in(obj: Placed) -> Ns:
-    """The namespace that the request goes to which makes an object: its own, unless its kind says other."""
+    """Where the request is sent that makes an object: its own namespace, unless its kind says otherwise."""
     ns: Ns = getattr(obj, "made_in", obj.ns)
     return ns
 

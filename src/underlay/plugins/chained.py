@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from underlay.cni.keys import Alias, Aliases, Keys
 from underlay.cni.probing import Patience, patience_of
-from underlay.cni.result import ResultRoute
+from underlay.cni.result import ResultRoute, configured_route
 from underlay.plugins.hijack import ALIASES as HIJACK_ALIASES
 from underlay.plugins.hijack import Hijack, parse_hijacks
 from underlay.plugins.way import HOST_TABLE
@@ -55,7 +55,7 @@ def parse_chained(keys: Keys) -> Chained | None:
         hijacks=parse_hijacks(keys, is_required=not only_op_mac),
         migrate_route=keys.choice("migrate_route", (-1, 0, 1), -1),
         default_route_nic=keys.text("default_route_nic", ""),
-        policy_routes=tuple(map(_policy_route, keys.sections("policy_routes"))),
+        policy_routes=tuple(map(configured_route, keys.sections("policy_routes"))),
         rp_filter=rp_filter.choice("value", (0, 1, 2), LOOSE),
         rp_filter_on_host=rp_filter.flag("set_host", True),
         host_rule_table=_host_rule_table(keys),
@@ -78,16 +78,6 @@ def _mac_prefix(keys: Keys) -> bytes:
     if prefix[0] & MULTICAST:
         raise value.wrong("makes a multicast MAC; the second digit must be even, such as in 0a:1b")
     return prefix
-
-
-def _policy_route(keys: Keys) -> ResultRoute:
-    dst, gw = keys.value("dst"), keys.value("gw")
-    if dst is None:
-        raise keys.missing("dst", "a route needs a destination such as 192.0.2.0/24")
-    network, gateway = dst.network(), gw.address() if gw else None
-    if gw and gateway and gateway.version != network.version:
-        raise gw.wrong(f"is not of the family of {network}")
-    return ResultRoute(network, gateway)
 
 
 def _host_rule_table(keys: Keys) -> int:

@@ -20,7 +20,7 @@ from underlay.cni.claim import Wish
 from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Given, IpamPlugin, Wanted
-from underlay.cni.result import Result, ResultRoute, parse
+from underlay.cni.result import Result, ResultRoute, configured_route, parse
 from underlay.cni.value import Value
 from underlay.facts import Remains
 from underlay.objects import HOST, IP, LinkUp, Route, VethPair
@@ -57,18 +57,8 @@ def parse_options(ipam: Keys) -> Options:
         propagation_wait=ipam.duration("propagation_wait", -1.0)
         if ipam.present("propagation_wait")
         else None,
-        routes=tuple(map(_route, ipam.sections("routes"))),
+        routes=tuple(map(configured_route, ipam.sections("routes"))),
     )
-
-
-def _route(keys: Keys) -> ResultRoute:
-    dst, gw = keys.value("dst"), keys.value("gw")
-    if dst is None:
-        raise keys.missing("dst", "a route needs a destination such as 192.0.2.0/24")
-    network, gateway = dst.network(), gw.address() if gw else None
-    if gw and gateway and gateway.version != network.version:
-        raise gw.wrong(f"is not of the family of {network}")
-    return ResultRoute(network, gateway)
 
 
 def parse_config(keys: Keys) -> Config:

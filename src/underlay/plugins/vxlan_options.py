@@ -20,6 +20,7 @@ from underlay.objects import IP
 
 PORT = 4789  # RFC 7348, section 5
 LAST_VNI = (1 << 24) - 1
+BROADCAST = IPv4Address("255.255.255.255")
 AGEING = 300  # seconds, FDB_AGE_DEFAULT of the kernel
 SMALLEST_MTU = 576  # bytes, RFC 791
 U16, S32, U32 = (1 << 16) - 1, (1 << 31) - 1, (1 << 32) - 1
@@ -92,16 +93,16 @@ def device_of(network: Keys, where: str) -> Device:
     """Reads what the network at `where` says of its device; InvalidConfig for what can never work."""
     options = network.section("options", ALIASES)
     port_low, port_high = _source_ports(options)
-    mac = _given(options, "vxlanhardwareaddr")
+    mac, underlay = _given(options, "vxlanhardwareaddr"), _given(options, "vtepdev")
     local, group = _given(options, "srcaddr"), _given(options, "group")
-    underlay = _given(options, "vtepdev")
+    peers = [(value, unicast(value)) for value in _peers(network)]
     device = Device(
         vni=_vni(network),
         port=_number(options, "port", PORT, range(1, U16 + 1)),
         underlay=underlay.text() if underlay else "",
         local=unicast(local) if local else None,
         group=_multicast(group) if group else None,
-        peers=tuple(dict.fromkeys(unicast(peer) for peer in _peers(network))),
+        peers=tuple(dict.fromkeys(ip for _, ip in peers)),
         ttl=_number(options, "ttl", 0, range(256)),
         tos=_number(options, "tos", 0, range(256)),
         learning=_flag(options, "learning", default=True),
@@ -120,9 +121,14 @@ def device_of(network: Keys, where: str) -> Device:
         is_port_given=_given(options, "port") is not None,
     )
     _refuse_unknown(options, where)
-    _refuse_two_ways(network, group)
+    if group and peers:
+        raise group.wrong(
+            "and peers exclude each other: either a multicast group or the addresses of the nodes;"
+            " keep one of them"
+        )
     _refuse_no_way(network, device)
-    _refuse_mixed_families([value for value in (local, group, *_peers(network)) if value])
+    outer = [(value, ip) for value, ip in ((local, device.local), (group, device.group)) if value and ip]
+    _refuse_mixed_families([*outer, *peers])
     _refuse_narrow_source(device, local)
     return device
 
@@ -142,7 +148,7 @@ def unicast_mac(value: Value) -> str:
 def unicast(value: Value) -> IP:
     """The address of a node, as far as that can be seen."""
     ip = value.address()
-    if ip.is_multicast or ip.is_unspecified or ip.is_loopback or ip == IPv4Address("255.255.255.255"):
+    if ip.is_multicast or ip.is_unspecified or ip.is_loopback or ip == BROADCAST:
         raise value.wrong("is not an address that a node can be reached at; give one of its NIC")
     return ip
 
@@ -243,14 +249,6 @@ def _meant(name: str, where: str) -> str:
     return f"did you mean {places[nearest[0]]}?" if nearest else f"there are {', '.join(OPTIONS)}"
 
 
-def _refuse_two_ways(network: Keys, group: Value | None) -> None:
-    if group and _peers(network):
-        raise group.wrong(
-            "and peers exclude each other: either a multicast group or the addresses of the nodes;"
-            " keep one of them"
-        )
-
-
 def _refuse_no_way(network: Keys, device: Device) -> None:
     """Without flooding somebody else has to say where addresses are (V11 and B2 of the older plugin)."""
     is_filled_by_others = not device.learning or device.proxy or device.l2miss or device.l3miss
@@ -262,11 +260,12 @@ def _refuse_no_way(network: Keys, device: Device) -> None:
         )
 
 
-def _refuse_mixed_families(values: list[Value]) -> None:
-    for value in values[1:]:
-        if value.address().version != values[0].address().version:
+def _refuse_mixed_families(addresses: list[tuple[Value, IP]]) -> None:
+    for value, ip in addresses[1:]:
+        first, version = addresses[0][0], addresses[0][1].version
+        if ip.version != version:
             raise value.wrong(
-                f"is IPv{value.address().version}, but {values[0].name} is {shown(values[0].raw)}:"
+                f"is IPv{ip.version}, but {first.name} is {shown(first.raw)}:"
                 " the packets that carry a network are of one family; give addresses of one"
             )
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from underlay.lab.scenario import Scenario
-from underlay.lab.scenarios import overlay, three_nics, veth
+from underlay.lab.scenarios import overlay, three_nics, veth, vxlan
 
-SCENARIOS: tuple[Scenario, ...] = (veth.SCENARIO, overlay.SCENARIO, three_nics.SCENARIO)
+SCENARIOS: tuple[Scenario, ...] = (
+    veth.SCENARIO,
+    overlay.SCENARIO,
+    three_nics.SCENARIO,
+    vxlan.SCENARIO,
+)
 DEFAULT = SCENARIOS[0]

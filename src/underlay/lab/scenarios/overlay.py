@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.cluster import Cluster
 from underlay.lab.matrix import ANY_NODE, End, Row
-from underlay.lab.networks import Chain, chained, macvlan, network
+from underlay.lab.networks import Variant, behind_macvlan, chained, macvlan, network
 from underlay.lab.overlay import OverlayPod
 from underlay.lab.pod import Json, Pod
 from underlay.lab.scenario import Deployment, Nic, Scenario, Scene
@@ -40,8 +40,8 @@ def scene(cluster: Cluster) -> Scene:
     return Scene((pod,), (Nic(Pod(pod.netns, "pod1"), "net1", "lan-a", cluster.node1),))
 
 
-def networks(cluster: Cluster, chain: Chain) -> dict[str, Json]:
-    behind = chained("router", chain, cluster.path("router.log"))
+def networks(cluster: Cluster, variant: Variant) -> dict[str, Json]:
+    behind = chained("router", variant, cluster.path("router.log"))
     return {"lan-a": network("lan-a", macvlan("eth0", cluster.host_local(cluster.lan_a)), *behind)}
 
 
@@ -138,5 +138,5 @@ SCENARIO = Scenario(
     scene=scene,
     networks=networks,
     rows=rows,
-    remark=remark("net1"),
+    variants=behind_macvlan("router", remark("net1")),
 )

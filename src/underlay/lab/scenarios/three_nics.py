@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from underlay.lab.cluster import Cluster
 from underlay.lab.matrix import Row
-from underlay.lab.networks import Chain, chained, macvlan, network
+from underlay.lab.networks import Variant, behind_macvlan, chained, macvlan, network
 from underlay.lab.pod import Json
 from underlay.lab.scenario import Deployment, Nic, Scenario, Scene
 from underlay.lab.scenarios import overlay
@@ -15,11 +15,11 @@ def scene(cluster: Cluster) -> Scene:
     return Scene(pods, (net1, Nic(net1.pod, "net2", "lan-b", cluster.node1)))
 
 
-def networks(cluster: Cluster, chain: Chain) -> dict[str, Json]:
+def networks(cluster: Cluster, variant: Variant) -> dict[str, Json]:
     lan_a, lan_b = cluster.host_local(cluster.lan_a), cluster.host_local(cluster.lan_b)
     # net1 has its gateway for itself alone: of two defaults with one metric the kernel takes any.
     lan_a["routes"] = []
-    behind = chained("router", chain, cluster.path("router.log"))
+    behind = chained("router", variant, cluster.path("router.log"))
     return {
         "lan-a": network("lan-a", macvlan("eth0", lan_a), *behind),
         "lan-b": network("lan-b", macvlan("eth1", lan_b), *behind),
@@ -41,5 +41,5 @@ SCENARIO = Scenario(
     scene=scene,
     networks=networks,
     rows=rows,
-    remark=overlay.remark("net2"),
+    variants=behind_macvlan("router", overlay.remark("net2")),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from underlay.lab.cluster import Cluster
 from underlay.lab.matrix import ANY_NODE, End, Row
-from underlay.lab.networks import Chain, chained, macvlan, network
+from underlay.lab.networks import Variant, behind_macvlan, chained, macvlan, network
 from underlay.lab.pod import Json
 from underlay.lab.scenario import Deployment, Nic, Scenario, Scene
 from underlay.lab.services import numbered
@@ -18,11 +18,11 @@ def scene(cluster: Cluster) -> Scene:
     return Scene(pods, (*first_nics, Nic(pods[-1], "net1", "lan-b", cluster.node1)))
 
 
-def networks(cluster: Cluster, chain: Chain) -> dict[str, Json]:
+def networks(cluster: Cluster, variant: Variant) -> dict[str, Json]:
     lan_a, lan_b = cluster.host_local(cluster.lan_a), cluster.host_local(cluster.lan_b)
     # Two default routes in one table would leave to chance which way IPv6 takes without our plugin.
     lan_b["routes"] = []
-    behind = chained("veth", chain, cluster.path("veth.log"))
+    behind = chained("veth", variant, cluster.path("veth.log"))
     return {
         "lan-a": network("lan-a", macvlan("eth0", lan_a), *behind),
         "lan-b": network("lan-b", macvlan("eth1", lan_b), *behind),
@@ -93,4 +93,5 @@ SCENARIO = Scenario(
     scene=scene,
     networks=networks,
     rows=rows,
+    variants=behind_macvlan("veth"),
 )
