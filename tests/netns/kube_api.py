@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import ssl
 import subprocess
 import sys
@@ -171,7 +172,16 @@ def pod(namespace: str, name: str, annotations: dict[str, str] | None) -> dict[s
             {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 300}
         ],
     }
-    state = {"waiting": {"reason": "ContainerCreating"}}
+    container_status = {
+        "name": "main",
+        "state": {"waiting": {"reason": "ContainerCreating"}},
+        "lastState": {},
+        "ready": False,
+        "restartCount": 0,
+        "image": "registry.k8s.io/pause:3.10",
+        "imageID": "",
+        "started": False,
+    }
     return {
         "kind": "Pod",
         "apiVersion": "v1",
@@ -179,7 +189,7 @@ def pod(namespace: str, name: str, annotations: dict[str, str] | None) -> dict[s
         "spec": spec,
         "status": {
             "phase": "Pending",
-            "containerStatuses": [{"name": "main", "ready": False, "state": state}],
+            "containerStatuses": [container_status],
         },
     }
 
@@ -197,10 +207,12 @@ def serving(certificates: Certificates, host: str = "127.0.0.1") -> Iterator[Kub
         api.server = f"https://[{host}]:{api.port}" if ":" in host else f"https://{host}:{api.port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield api
-        api.closing.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield api
+        finally:
+            api.closing.set()
+            server.shutdown()
+            thread.join()
 
 
 def tls(certificates: Certificates) -> ssl.SSLContext:
@@ -221,13 +233,14 @@ class Server(ThreadingHTTPServer):
 
 
 class Server6(Server):
-    address_family = 10  # AF_INET6
+    address_family = socket.AF_INET6
 
 
 def handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30  # a connection that is kept open and not used
+        disable_nagle_algorithm = True  # or the body waits 40 ms for the acknowledgement of the header
 
         def do_GET(self) -> None:
             code, document = api.answer(self.path, self._user())

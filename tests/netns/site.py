@@ -23,6 +23,7 @@ from underlay.plugins import PLUGINS
 GROUP = "239.1.1.1"
 BLUE, GREEN = ["10.66.0.0/24", "fd00:66::/64"], ["10.67.0.0/24", "fd00:67::/64"]
 FIRST_NODE = 11
+VALID = "cni.dev/valid-attachments"
 
 
 @dataclass
@@ -35,7 +36,9 @@ class Site:
 
     @property
     def peers(self) -> list[str]:
-        return [str(node.addresses.v4) for node in self.nodes]
+        """Two nodes at least, of which the second need not be there."""
+        numbers = range(FIRST_NODE, FIRST_NODE + max(2, len(self.nodes)))
+        return [str(LAN_A.host(number).v4) for number in numbers]
 
     def runtime(self, number: int) -> Runtime:
         """The runtime of the node with that number, counted from 0."""
@@ -103,6 +106,11 @@ class Attached:
     def delete(self) -> None:
         self.runtime.delete(self.network, self.pod, self.ifname)
 
+    @property
+    def plugin(self) -> str:
+        plugin: str = self.network["plugins"][0]["type"]
+        return plugin
+
     def address(self, version: int = 4) -> IPAddress:
         found = [ip_interface(ip["address"]).ip for ip in self.result["ips"]]
         return next(ip for ip in found if ip.version == version)
@@ -127,12 +135,32 @@ class Attached:
     def call(self, verb: str, variables: Json | None = None, **keys: Any) -> str:
         """One execution, as a runtime does it: the standard output, or PluginError."""
         env = self.variables if variables is None else {**self.variables, **variables}
-        return self.runtime.call("vxlan", verb, self.config(**keys), env)
+        return self.runtime.call(self.plugin, verb, self.config(**keys), env)
 
     def run(self, verb: str, node: Inside, **keys: Any) -> Json | None:
         """The same in this process, on a node with which the test may meddle; raises CniError."""
+        if verb == "CHECK":
+            keys = {"prevResult": self.result, **keys}
         call = read_call({**self.variables, "CNI_COMMAND": verb}, json.dumps(self.config(**keys)).encode())
-        return run(Request(PLUGINS["vxlan"], call, node, Log(LogOptions(file=os.devnull))))
+        answer = run(Request(PLUGINS[self.plugin], call, node, Log(LogOptions(file=os.devnull))))
+        if verb == "ADD" and answer:
+            self.result = answer
+        return answer
+
+    def listed(self) -> Json:
+        """How GC names it."""
+        return {"containerID": self.pod.container_id, "ifname": self.ifname}
+
+    def gc(self, *valid: Attached, **keys: Any) -> None:
+        """GC of its network with these attachments; `keys` in the place of the list."""
+        config = self.config(cniVersion="1.1.0", **(keys or {VALID: [each.listed() for each in valid]}))
+        self.runtime.call(self.plugin, "GC", config, {"CNI_PATH": self.variables["CNI_PATH"]})
+
+
+def one_node(world: World) -> Site:
+    """A node on a LAN."""
+    world.lan(LAN_A)
+    return Site(world, (world.node(FIRST_NODE),))
 
 
 def two_nodes(world: World) -> Iterator[Site]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import closing
-from threading import Barrier
 
 import pytest
 
+from tests.netns.crowd import at_once
 from tests.netns.world import LAN_A, Footprint, Inside, Nic, World, address, failures
 from underlay.cni.errors import CniError
 from underlay.lab.addresses import VERSIONS
@@ -24,18 +23,6 @@ ROUNDS = 15
 def runtime(world: World) -> Runtime:
     world.lan(LAN_A)
     return world.runtime(world.node())
-
-
-def at_once(calls: Sequence[Callable[[], object]]) -> None:
-    """Starts all calls together, in a thread each, and raises the first error."""
-    start = Barrier(len(calls))
-
-    def run(call: Callable[[], object]) -> object:
-        start.wait()
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        list(pool.map(run, calls))
 
 
 def unreachable(nics: Sequence[Nic]) -> list[str]:

@@ -2,127 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from tests.netns.world import LAN_A, Footprint, Inside, Nic, World, files
-from underlay.cni.errors import CniError, KernelError
+from tests.netns.faulty import Faulty, refusal
+from tests.netns.world import LAN_A, Footprint, Nic, World, files
 from underlay.lab.errors import PluginError
-from underlay.lab.namespace import Netns
-from underlay.netlink.facts import NodeKernel
-from underlay.netns import open_netns
-from underlay.objects import OURS, LinkUp, Ns, Object, Request, Route, Sysctl, View, Write
-from underlay.plan import Outcome
+from underlay.objects import OURS, Route
 
 SETTINGS = {"ipv4": ("rp_filter", "arp_ignore"), "ipv6": ("disable_ipv6", "accept_ra_defrtr")}
-
-
-class Damaged:
-    """An object whose request the kernel cannot read; everything else is the object's own."""
-
-    def __init__(self, obj: Object) -> None:
-        self._obj = obj
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._obj, name)
-
-    def __str__(self) -> str:
-        return str(self._obj)
-
-    def add(self, view: View) -> Request:
-        return damaged(self._obj.add(view))
-
-    def replace(self, view: View) -> list[tuple[Ns, Request]]:
-        return [(ns, damaged(request)) for ns, request in self._obj.replace(view)]
-
-    def remove(self, view: View) -> Request | None:
-        request = self._obj.remove(view)
-        return request and damaged(request)
-
-
-def damaged(request: Request) -> Request:
-    assert not isinstance(request, Write)
-    return request._replace(body=request.body[:4])
-
-
-class Refusing(NodeKernel):
-    """The real kernel, which refuses one object; the rest of its batch goes through, as it does in life."""
-
-    def __init__(self, host: int, pod: int, node: Faulty) -> None:
-        super().__init__(host, pod)
-        self.node = node
-
-    def add(self, objects: Sequence[Object]) -> list[Outcome]:
-        self.node.ask(objects)
-        if not set(objects) & {*self.node.refused}:
-            return super().add(objects)
-        (refused,) = self.node.refused
-        place = objects.index(refused)
-        if not isinstance(refused, LinkUp | Sysctl):
-            return super().add([*objects[:place], twin(refused), *objects[place + 1 :]])
-        # The kernel has no reason to refuse what is so already, so it is said in its place.
-        outcomes = super().add(objects[:place]) if place else []
-        whole = len(outcomes) == place
-        return [*outcomes, KernelError(f"{refused}: Operation not permitted")] if whole else outcomes
-
-    def remove(self, objects: Iterable[Object]) -> list[CniError]:
-        every = list(objects)
-        self.node.ask([obj for obj in every if self.removes(obj)])
-        return super().remove(twin(obj) if obj in self.node.refused else obj for obj in every)
-
-    def replace(self, old: Object, new: Object) -> None:
-        if isinstance(new, Route):  # settings are put back this way too
-            self.node.ask([new])
-        super().replace(old, twin(new) if new in self.node.refused else new)
-
-    def removes(self, obj: Object) -> bool:
-        try:
-            return obj.remove(self) is not None
-        except CniError:
-            return False  # its link is gone
-
-
-def twin(obj: Object) -> Object:
-    return cast(Object, Damaged(obj))
-
-
-class Faulty(Inside):
-    """A node whose kernel can refuse the object number `place` of those that a call asks for."""
-
-    def __init__(self, node: Netns, state: str) -> None:
-        super().__init__(node, state)
-        self.asked: dict[Object, None] = {}
-        self.place = -1
-        self.refused: list[Object] = []
-
-    def ask(self, objects: Iterable[Object]) -> None:
-        self.asked.update(dict.fromkeys(objects))
-        if not self.refused and 0 <= self.place < len(self.asked):
-            self.refused.append([*self.asked][self.place])
-
-    @contextmanager
-    def refusing(self, place: int) -> Iterator[list[Object]]:
-        """Gives the object that was refused, or none where the calls asked for fewer."""
-        self.asked, self.place, refused = {}, place, self.refused
-        yield refused
-        self.place, self.refused = -1, []
-
-    @contextmanager
-    def kernel(self, path: str) -> Iterator[NodeKernel]:
-        pod = open_netns(path)
-        kernel = Refusing(self._host, pod, self)
-        try:
-            yield kernel
-        finally:
-            kernel.close()
-            os.close(pod)
 
 
 def settings(nic: Nic) -> dict[str, str]:
@@ -147,15 +40,6 @@ def faulty(nic: Nic, world: World) -> Iterator[Faulty]:
         yield node
 
 
-def refusal(nic: Nic, verb: str, node: Inside) -> str:
-    """The error of a call in this process, "" for none."""
-    try:
-        nic.run(verb, node)
-    except CniError as error:
-        return error.msg
-    return ""
-
-
 def test_an_add_that_fails_at_any_object_names_it_and_leaves_everything_as_it_was(
     world: World, nic: Nic, faulty: Faulty
 ) -> None:
@@ -166,7 +50,7 @@ def test_an_add_that_fails_at_any_object_names_it_and_leaves_everything_as_it_wa
     error = ""
     for place in range(100):
         with faulty.refusing(place) as refused:
-            error = refusal(nic, "ADD", faulty)
+            error = refusal(lambda: nic.run("ADD", faulty))
         if not refused:
             break
         assert error.startswith(str(refused[0]))
@@ -186,7 +70,7 @@ def test_a_del_that_fails_at_any_object_names_it_and_the_next_one_finishes(
     for place in range(100):
         nic.run("ADD", faulty)
         with faulty.refusing(place) as refused:
-            error = refusal(nic, "DEL", faulty)
+            error = refusal(lambda: nic.run("DEL", faulty))
         if not refused:
             break
         assert error.startswith(str(refused[0]))

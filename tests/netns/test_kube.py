@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PACKAGE_DIR = os.path.dirname(os.path.dirname(underlay.__file__))
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 JSON = "application/json"
+PARTS = {"certificate": "crt", "key": "key"}
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +62,14 @@ def kubeconfig(api: KubeApi, tmp_path: Path) -> str:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits less for what never comes."""
     monkeypatch.setattr("underlay.kube.pods.SECONDS", 0.5)
+
+
+@pytest.fixture
+def service_account() -> Iterator[Path]:
+    """The directory that Kubernetes mounts into a pod; ours is in the /run of the tests."""
+    SERVICE_ACCOUNT.mkdir(parents=True)
+    yield SERVICE_ACCOUNT
+    shutil.rmtree(SERVICE_ACCOUNT.parents[1])
 
 
 def failure(kind: type[CniError], kubeconfig: str, name: str = "web-0") -> CniError:
@@ -102,12 +113,28 @@ def test_files_of_a_kubeconfig_may_be_beside_it(api: KubeApi, tmp_path: Path) ->
 
 def test_a_kubeconfig_may_hold_its_certificates(api: KubeApi, tmp_path: Path) -> None:
     user = {
-        "client-certificate-data": api.certificates.data("client.crt"),
-        "client-key-data": api.certificates.data("client.key"),
+        f"client-{kind}-data": api.certificates.data(f"client.{suffix}") for kind, suffix in PARTS.items()
     }
 
     assert pod_annotations("shop", "web-0", api.kubeconfig(tmp_path / "kubeconfig", user)) == NETWORK
     assert api.seen[0][0] == "admin"
+
+
+@pytest.mark.parametrize("authority", ["", "eHh4"])
+def test_no_key_stays_in_a_file(
+    api: KubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authority: str
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    user = {
+        f"client-{kind}-data": api.certificates.data(f"client.{suffix}") for kind, suffix in PARTS.items()
+    }
+    trust = {"certificate-authority-data": authority} if authority else api.trust()
+    path = api.kubeconfig(tmp_path / "kubeconfig", user, **trust)
+    with pytest.raises(InvalidConfig) if authority else nullcontext():
+        pod_annotations("shop", "web-0", path)
+
+    assert os.listdir(tmp_path / "tmp") == []
 
 
 def test_a_server_may_go_unverified(api: KubeApi, tmp_path: Path) -> None:
@@ -164,33 +191,19 @@ def test_a_program_without_a_token_is_named(
     assert api.seen == []
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_program_that_does_not_end_holds_nobody_up(api: KubeApi, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    path = api.kubeconfig(tmp_path / "kubeconfig", exec_plugin(tmp_path, f"exec cat {tmp_path}/fifo"))
-    error = failure(TryAgainLater, path)
-    with open(tmp_path / "fifo", "w"):
-        pass  # the program ends
-
-    assert "no answer within" in error.msg
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_in_a_pod_the_service_account_is_enough(
-    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, host: str
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, service_account: Path, host: str
 ) -> None:
-    SERVICE_ACCOUNT.mkdir(parents=True)
     with serving(certificates, host) as api:
         api.pods["shop", "web-0"] = NETWORK
         files = {"ca.crt": certificates["ca.crt"].read_text(), "namespace": "cni", "token": "t0ken"}
         for name, text in files.items():
-            (SERVICE_ACCOUNT / name).write_text(text)
+            (service_account / name).write_text(text)
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))
-        found = pod_annotations("shop", "web-0", "")
-    shutil.rmtree(SERVICE_ACCOUNT.parents[1])
 
-    assert found == NETWORK
+        assert pod_annotations("shop", "web-0", "") == NETWORK
 
 
 def test_outside_of_pods_a_kubeconfig_is_needed(monkeypatch: pytest.MonkeyPatch, kubeconfig: str) -> None:
@@ -272,12 +285,19 @@ def changed(**changes: Any) -> str:
     return json.dumps(pod_document("shop", "web-0", NETWORK) | changes)
 
 
+def test_only_what_is_needed_of_a_pod_must_be_understood(api: KubeApi, kubeconfig: str) -> None:
+    api.faults = [answers(200, changed(spec={"containers": {"of": "a later API"}}, status=None))]
+
+    assert pod_annotations("shop", "web-0", kubeconfig) == NETWORK
+
+
 @pytest.mark.parametrize(
     "body",
     [
         "",
         "{}",
         "[]",
+        "7",
         "<html>",
         changed()[:-20],
         changed(kind="Status"),
@@ -285,6 +305,7 @@ def changed(**changes: Any) -> str:
         changed(metadata={"name": "web-0", "namespace": "bank"}),
         changed(metadata={"name": "web-1", "namespace": "shop"}),
         changed(metadata={"name": "web-0", "namespace": "shop", "annotations": ["blue"]}),
+        changed(metadata={"name": "web-0", "namespace": "shop", "annotations": {"blue": 1}}),
     ],
 )
 def test_an_answer_that_is_not_the_pod_is_a_failure(api: KubeApi, kubeconfig: str, body: str) -> None:
@@ -340,9 +361,8 @@ def test_a_server_that_another_authority_vouches_for_is_not_believed(
         (
             r'"token": "t0ken"',
             '"token": "t0ken\\nX-Evil: 1"',
-            "its token is not one line of plain characters",
+            "its token is not one line",
         ),
-        (r'"token": "t0ken"', '"token": "t0ken\\u00e9"', "its token is not one line of plain characters"),
         (r'"token": "t0ken"', '"tokenFile": "/nowhere/token"', "/nowhere/token not found"),
         (r'"certificate-authority-data": "[^"]*"', '"certificate-authority": "/nowhere/ca"', "No such file"),
         (r'"certificate-authority-data": "[^"]*"', '"certificate-authority-data": "eHh4"', "certificate"),
@@ -360,7 +380,7 @@ def test_a_kubeconfig_that_cannot_be_used_is_named_and_its_secrets_are_not(
 
     assert error.msg.startswith(f'k8sConfigPath: "{kubeconfig}" cannot be used as a kubeconfig: ')
     assert reason in error.msg
-    assert "t0ken" not in f"{error.msg}{error.details}"
+    assert "t0ken" not in "".join(traceback.format_exception(error)) + error.details
     assert api.seen == []
 
 
@@ -407,6 +427,19 @@ def test_a_plugin_finds_the_library_that_is_installed_with_it(kubeconfig: str) -
     done = as_plugins_run(sys.executable, ASK, kubeconfig)
 
     assert (done.stdout, done.stderr) == (f"{NETWORK}\n", "")
+
+
+def test_a_plugin_ends_in_time_whatever_it_waits_for(api: KubeApi, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    path = api.kubeconfig(tmp_path / "kubeconfig", exec_plugin(tmp_path, f"exec cat {tmp_path}/fifo"))
+    hurried = "import site\nsite.main()\nfrom underlay.kube import pods\npods.SECONDS = 0.5"
+    done = as_plugins_run(sys.executable, f"{hurried}\n{ASK}", path)
+    with open(tmp_path / "fifo", "w"):
+        pass  # the program that it waited for ends
+
+    assert done.stdout.startswith(f"{TryAgainLater.code} reading the annotations of pod shop/web-0 ")
+    assert "no answer within" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_plugin_without_the_library_says_so(kubeconfig: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The lab shows what it must, without our plugin and with it, and leaves nothing behind."""
+"""The lab shows what it must, in every variant of its scenarios, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import StringIO
 from ipaddress import IPv4Address
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import pytest
@@ -28,14 +28,15 @@ from underlay.lab.errors import LabError, PluginError
 from underlay.lab.lab import PREFIX, STATE_DIR, Lab
 from underlay.lab.matrix import Line, measure
 from underlay.lab.namespace import named, run
-from underlay.lab.networks import Chain
+from underlay.lab.networks import Variant
 from underlay.lab.runtime import Runtime
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS, three_nics, veth
 from underlay.lab.tables import commands_text, matrix_table, verdict
 
 COMMAND = (sys.executable, "-m", "underlay", "lab")
-ALL_SCENARIOS = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
+EVERY = [(scenario, variant) for scenario in SCENARIOS for variant in scenario.variants]
+WITHOUT, WITH = veth.SCENARIO.variants
 BUILDING, ATTACHING, PROBING = 0, 1, 6  # lines that the demo has printed before it does that
 # What each family has without our plugin: see `remark` for why the families differ beside an overlay.
 BY_OVERLAY = [
@@ -48,7 +49,7 @@ BY_OVERLAY = [
     "overlay pod → eth0, other node",
 ]
 PHYSICAL = ["LAN → pod", "outside → pod", "pod → outside"]
-WITHOUT = {
+ALONE = {
     "veth": (PHYSICAL, PHYSICAL),
     "overlay": (["LAN → net1", "outside → net1", "pod → outside"], ["LAN → net1", *BY_OVERLAY]),
     "three-nics": (
@@ -57,7 +58,15 @@ WITHOUT = {
     ),
 }
 
-Matrices = dict[tuple[str, Chain], list[Line]]
+Matrices = dict[tuple[str, str], list[Line]]  # by the names of scenario and variant
+
+ALL_SCENARIOS = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
+
+
+def variants(*made: tuple[Scenario, Variant]) -> pytest.MarkDecorator:
+    """The test runs for each of them."""
+    ids = [f"{scenario.name}-{variant.name}" for scenario, variant in made]
+    return pytest.mark.parametrize(("scenario", "variant"), made, ids=ids)
 
 
 @pytest.fixture
@@ -79,7 +88,7 @@ def here(cluster: Cluster) -> Deployment:
 
 @pytest.fixture(scope="module")
 def matrices(tmp_path_factory: pytest.TempPathFactory) -> Matrices:
-    """Every scenario without and with our plugin, each on a cluster of its own, so that all wait at once."""
+    """Every scenario in every variant, each on a cluster of its own, so that all wait at once."""
     found: Matrices = {}
     with ExitStack() as stack:
         labs = [Lab(f"mlab{i}-", tmp_path_factory.mktemp("lab") / "lab") for i in range(len(SCENARIOS))]
@@ -87,12 +96,14 @@ def matrices(tmp_path_factory: pytest.TempPathFactory) -> Matrices:
             Deployment(built(stack.enter_context(lab)), scenario)
             for lab, scenario in zip(labs, SCENARIOS, strict=True)
         ]
-        for chain in Chain:
-            for here in places:
-                here.attach(chain)
-            lines = iter(measure([row for here in places for row in here.rows]))
-            found |= {(here.scenario.name, chain): list(islice(lines, len(here.rows))) for here in places}
-            for here in places:
+        for turn in zip_longest(*(scenario.variants for scenario in SCENARIOS)):
+            now = [(here, variant) for here, variant in zip(places, turn, strict=True) if variant]
+            for here, variant in now:
+                here.attach(variant)
+            lines = iter(measure([row for here, _ in now for row in here.rows]))
+            for here, variant in now:
+                found[here.scenario.name, variant.name] = list(islice(lines, len(here.rows)))
+            for here, _ in now:
                 here.detach()
     return found
 
@@ -119,38 +130,42 @@ def machine_state() -> dict[str, object]:
     }
 
 
-@ALL_SCENARIOS
 class TestScenario:
-    def test_every_way_is_right_with_our_plugin(self, matrices: Matrices, scenario: Scenario) -> None:
-        lines = matrices[scenario.name, Chain.WITH]
+    @variants(*(made for made in EVERY if made[1].complete))
+    def test_every_way_is_right_with_our_plugin(
+        self, matrices: Matrices, scenario: Scenario, variant: Variant
+    ) -> None:
+        lines = matrices[scenario.name, variant.name]
 
         assert [(line.row.text, cell.fault) for line in lines for cell in line.cells if cell.fault] == []
 
+    @variants(*(made for made in EVERY if not made[1].complete))
     def test_macvlan_alone_gives_as_much_as_is_said_and_no_more(
-        self, matrices: Matrices, scenario: Scenario
+        self, matrices: Matrices, scenario: Scenario, variant: Variant
     ) -> None:
-        lines = matrices[scenario.name, Chain.WITHOUT]
+        lines = matrices[scenario.name, variant.name]
 
-        assert (right(lines, 0), right(lines, 1)) == WITHOUT[scenario.name]
-        assert all(line.is_expected(Chain.WITHOUT) for line in lines)
+        assert (right(lines, 0), right(lines, 1)) == ALONE[scenario.name]
+        assert all(line.is_expected(variant) for line in lines)
 
+    @ALL_SCENARIOS
     def test_deleting_its_pods_leaves_the_node_as_it_was(self, cluster: Cluster, scenario: Scenario) -> None:
         here, before = Deployment(cluster, scenario), state_of(cluster.node1.netns)
 
-        here.attach(Chain.WITH)
+        here.attach(scenario.variants[-1])
         here.detach()
 
         assert state_of(cluster.node1.netns).splitlines() == before.splitlines()
         assert not os.path.exists(cluster.records)
 
     @pytest.mark.parametrize("width", [60, 140])
-    @pytest.mark.parametrize("chain", Chain, ids=lambda chain: chain.name)
+    @variants(*EVERY)
     def test_its_matrix_fits_without_breaking_a_line(
-        self, matrices: Matrices, scenario: Scenario, chain: Chain, width: int
+        self, matrices: Matrices, scenario: Scenario, variant: Variant, width: int
     ) -> None:
-        lines, output = matrices[scenario.name, chain], StringIO()
+        lines, output = matrices[scenario.name, variant.name], StringIO()
 
-        Console(file=output, width=width).print(matrix_table(lines, chain, width))
+        Console(file=output, width=width).print(matrix_table(lines, variant, width))
         printed = output.getvalue().splitlines()
 
         assert max(map(len, printed)) <= width
@@ -159,7 +174,7 @@ class TestScenario:
 
 class TestMatrix:
     def test_a_wrong_source_address_is_a_fault(self, here: Deployment) -> None:
-        here.attach(Chain.WITH)
+        here.attach(WITH)
         address, node = here.end("pod1", "eth0").addresses.v4, here.cluster.node1.netns
         route = node.run("ip", "route", "show", "table", "500", str(address)).split(" src ")[0]
 
@@ -167,21 +182,21 @@ class TestMatrix:
         to_pod = next(line for line in measure(here.rows) if line.row.text == "node → its pod")
 
         assert [cell.fault for cell in to_pod.cells] == ["seen as 172.17.0.1", ""]
-        assert not to_pod.is_expected(Chain.WITH)
+        assert not to_pod.is_expected(WITH)
 
     def test_another_process_finds_the_scenario_again(self, cluster: Cluster) -> None:
         here = Deployment(cluster, three_nics.SCENARIO)
-        here.attach(Chain.WITH)
+        here.attach(three_nics.SCENARIO.variants[0])
 
-        again, chain = deployed(Cluster(Lab(cluster.lab.prefix, cluster.lab.state_dir)), SCENARIOS)
+        again, variant = deployed(Cluster(Lab(cluster.lab.prefix, cluster.lab.state_dir)), SCENARIOS)
 
-        assert (again.scenario.name, chain) == ("three-nics", Chain.WITH)
+        assert (again.scenario, variant) == (here.scenario, three_nics.SCENARIO.variants[0])
         assert again.end("pod1", "net2") == here.end("pod1", "net2")
 
 
 class TestChanges:
     def test_they_are_the_commands_of_the_pod_by_place(self, here: Deployment) -> None:
-        here.attach(Chain.WITH)
+        here.attach(WITH)
         nic = here.scene.nics[0]
 
         found = changes(here.cluster, nic)
@@ -200,7 +215,7 @@ class TestChanges:
 
     def test_they_are_those_of_the_newest_nic_and_what_it_took_from_others(self, cluster: Cluster) -> None:
         here = Deployment(cluster, three_nics.SCENARIO)
-        here.attach(Chain.WITH)
+        here.attach(three_nics.SCENARIO.variants[-1])
 
         found = changes(cluster, here.scene.shown)
         commands = [command for _, commands in found for command in commands]
@@ -235,7 +250,7 @@ class TestTakingDown:
         lab = Lab("tlab-", tmp_path / "lab")
         cluster = built(lab)
         cluster_namespaces = named(lab.prefix)
-        Deployment(cluster, scenario).attach(Chain.WITH)
+        Deployment(cluster, scenario).attach(scenario.variants[-1])
 
         removed = lab.down()
 
@@ -274,7 +289,10 @@ class TestCommand:
             "18 of 18 rows are right with router chained behind macvlan.",
             "2 of 28 rows are right with macvlan alone.",
             "28 of 28 rows are right with router chained behind macvlan.",
+            "22 of 22 rows are right with vxlan over a multicast group.",
+            "22 of 22 rows are right with vxlan over unicast to its peers.",
         ]
+        assert done.stdout.count("✓ After the last DEL the nodes are as before the first ADD") == 2
         assert any(line.startswith("  ip link add veth") for line in done.stdout.splitlines())
         assert " \\\n" not in done.stdout  # a command is a line
         assert "\x1b" not in done.stdout  # colours are for terminals
@@ -292,10 +310,22 @@ class TestCommand:
         )
 
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "error: there is no scenario four-nics: there are veth, overlay, three-nics\n"
+        assert (
+            done.stderr
+            == "error: there is no scenario four-nics: there are veth, overlay, three-nics, vxlan\n"
+        )
+
+    def test_an_unknown_variant_is_refused_with_those_that_there_are(self) -> None:
+        done = subprocess.run(
+            [*COMMAND, "up", "--scenario", "overlay", "--variant", "unicast"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "error: scenario overlay has no variant unicast: there are without, with\n"
 
     def test_a_lab_is_built_shown_tested_and_taken_down(self) -> None:
-        verbs = (["up", "--scenario", "overlay"], ["status"], ["test"])
+        verbs = (["up", "--scenario", "overlay", "--variant", "with"], ["status"], ["test"])
         done = [
             subprocess.run([*COMMAND, *verb], capture_output=True, text=True, check=False) for verb in verbs
         ]
@@ -380,12 +410,15 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 class TestVerdict:
     def test_it_names_what_is_wrong(self, matrices: Matrices) -> None:
-        every = matrices["veth", Chain.WITHOUT]
+        every = matrices["veth", WITHOUT.name]
         lines = [line for line in every if line.row.group in {"network", "second NIC"}]
 
-        told = verdict(lines, Chain.WITH, "veth").plain
+        told = verdict(lines, WITH).plain
 
-        assert told == "3 of 4 rows are right with veth. Not as it must be: outside → second NIC."
+        assert told == (
+            "3 of 4 rows are right with veth chained behind macvlan."
+            " Not as it must be: outside → second NIC."
+        )
 
 
 class TestRuntime:

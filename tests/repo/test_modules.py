@@ -11,7 +11,8 @@ from tests.repo.tree import PACKAGE, at, modules, parsed, product
 
 LONGEST_FILE = 400  # lines; style asks for 250
 LONGEST_FUNCTION = 60  # lines; style asks for 25
-OFF_THE_HOT_PATH = {"__main__", "cli", "install", "lab"}  # all else runs while a pod waits for its network
+# All else runs while a pod waits for its network, `kube` only where a configuration asks for it.
+OFF_THE_HOT_PATH = {"__main__", "cli", "install", "kube", "lab"}
 
 
 def test_every_module_has_a_docstring() -> None:

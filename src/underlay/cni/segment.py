@@ -155,8 +155,8 @@ def _difference(joining: Joining, old: Plan, new: Plan, gateways: Sequence[Inter
     if not joining.accepts(gateways):
         return f"the node's address in it is {', '.join(map(str, gateways))}"
     links = {links_of(obj): obj for obj in new.present if links_of(obj)}
-    for obj in old.present:
-        other = links.get(links_of(obj), obj)
+    for obj in filter(links_of, old.present):
+        other = links.get(links_of(obj))
         if type(other) is not type(obj) or not obj.yields_to(other):  # type: ignore[arg-type]
             return str(obj)
     return ""
