@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from underlay.cni.attach import make, withdraw
 from underlay.cni.errors import CniError, InvalidConfig
@@ -122,11 +121,13 @@ def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Sce
     return replace(record, plan=plan, result=render(result, NEWEST))
 
 
-def _annotations(plugin: MainPlugin[C], config: C, request: Request[C]) -> Any:
+def _annotations(plugin: MainPlugin[C], config: C, request: Request[C]) -> Mapping[str, str]:
     kubeconfig = plugin.reads_annotations(config)
+    if kubeconfig is None:
+        return {}
     args = request.call.args
-    pod = args.get("K8S_POD_NAMESPACE", ""), args.get("K8S_POD_NAME", "")
-    return request.node.annotations(*pod, kubeconfig) if kubeconfig is not None and all(pod) else {}
+    namespace, name = args.get("K8S_POD_NAMESPACE", ""), args.get("K8S_POD_NAME", "")
+    return request.node.annotations(namespace, name, kubeconfig)
 
 
 def _digest(request: Request[C], netns_id: str) -> str:
