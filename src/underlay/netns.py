@@ -12,6 +12,8 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703  # ioctl_ns(2)
@@ -95,11 +97,18 @@ def _unshare() -> None:
         _libc_call("unshare", CLONE_NEWNET)
 
 
-def _libc_call(name: str, *args: int) -> None:
-    """For Python 3.11, whose os module has neither; ctypes is slow to load, so only there."""
+@cache
+def _libc() -> Any:
+    """Loaded once: each time makes a class of its own."""
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*args):
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _libc_call(name: str, *args: int) -> None:
+    """For Python 3.11, whose os module has neither; ctypes is slow to load, so only there."""
+    if getattr(_libc(), name)(*args):
+        import ctypes
+
         error = ctypes.get_errno()
         raise OSError(error, f"{name}: {os.strerror(error)}")

@@ -219,6 +219,10 @@ class Records:
         except FileNotFoundError:
             return []
 
+    def has_segment(self, name: str) -> bool:
+        """Whether the node is in that segment, or a call is about to make it so."""
+        return os.path.isdir(os.path.join(self._host, name))
+
     @contextmanager
     def segment(self, name: str) -> Iterator[SegmentRecords]:
         """The records of the segment `<plugin>:<name>` under its lock; no container id has a colon."""

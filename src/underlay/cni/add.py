@@ -44,8 +44,7 @@ def _recorded(
 ) -> Record:
     """Applies the record of an equal ADD again, or decides anew; what another one made is undone first."""
     facts = facts_for(plugin, request, config, attachment, scene)
-    netns_id = request.node.netns_id(attachment.netns)
-    inputs = _digest(request, attachment, facts, netns_id)
+    inputs = _digest(request, attachment, facts)
     known = scene.pod.read(request.record_name)
     if known and known.inputs == inputs:
         make(known, scene)
@@ -57,18 +56,18 @@ def _recorded(
         if known:  # asked before what works is undone, and again from the MAC that it will have
             refuse_silent_gateways(probing, scene.kernel)
     if known:
-        first_of(_undone(known, netns_id, request, scene))
+        first_of(_undone(known, attachment, request, scene))
         facts = facts_for(plugin, request, config, attachment, scene)
         plan = plugin.plan(config, attachment, facts)
-    record = request.record_of(attachment, netns_id, _as_siblings_have_it(plan, facts), inputs)
+    record = request.record_of(attachment, _as_siblings_have_it(plan, facts), inputs)
     make_anew(record, probing, scene)
     if probing:
         announce(probing, scene.kernel, request.log)
     return record
 
 
-def _undone(known: Record, netns_id: str, request: Request[C], scene: Scene) -> list[CniError]:
-    if known.netns_id == netns_id:
+def _undone(known: Record, attachment: Attachment, request: Request[C], scene: Scene) -> list[CniError]:
+    if known.netns_id == attachment.netns_id:
         return undo(known, scene)
     with request.node.kernel("") as host_alone:  # its pod was another one, and is gone
         return withdraw(known, replace(scene, kernel=host_alone))
@@ -83,7 +82,7 @@ def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:
     return replace(plan, present=present, notes=(*plan.notes, *kept))
 
 
-def _digest(request: Request[C], attachment: Attachment, facts: Facts, netns_id: str) -> str:
+def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
     """Of what decides a plan and is not changed by its own ADD."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
@@ -91,7 +90,7 @@ def _digest(request: Request[C], attachment: Attachment, facts: Facts, netns_id:
     seen = [facts.nic.index, sorted(map(str, facts.nic_addresses)), sorted(map(str, facts.node_addresses))]
     if facts.other:
         seen += [facts.other.link.index, facts.other.link.mac, sorted(map(str, facts.other.addresses))]
-    text = json.dumps([netns_id, config, previous, seen], sort_keys=True)
+    text = json.dumps([attachment.netns_id, config, previous, seen], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

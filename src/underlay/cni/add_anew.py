@@ -23,6 +23,7 @@ from underlay.cni.segment import join, rejoin
 from underlay.objects import HOST
 from underlay.records import Record
 
+Decide = Callable[[Record], Record]
 NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
 
 
@@ -35,11 +36,11 @@ def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
         request.log.event("configuration", "warning", message=message)
     with request.scene() as scene:
 
-        def make_nic(record: Record) -> Record:
+        def prepared() -> Decide:
             joining = plugin.choose(config, request.call, _annotations(plugin, config, request))
-            return _joined(joining, record, attachment, scene)
+            return lambda record: _joined(joining, record, attachment, scene)
 
-        record = _recorded(request, scene, make_nic)
+        record = _recorded(request, attachment, scene, prepared)
     for note in record.plan.notes:
         request.log.event("plan", message=note)
     return _answer(record, request)
@@ -51,13 +52,16 @@ def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
     wanted = plugin.wanted(_usable(parsed(request, keys), plugin.name), request.call)
     for message in keys.unknown():
         request.log.event("configuration", "warning", message=message)
+    call = request.call
+    netns_id = request.node.netns_id(call.netns)
+    attachment = Attachment(call.container_id, call.ifname, call.network, call.netns, None, netns_id)
     with request.scene() as scene:
 
-        def make_claims(record: Record) -> Record:
-            claimed, given = obtain(wanted, record, scene)
-            return replace(claimed, result=render(given, NEWEST))
+        def claimed(record: Record) -> Record:
+            record, given = obtain(wanted, record, scene)
+            return replace(record, result=render(given, NEWEST))
 
-        return _answer(_recorded(request, scene, make_claims), request)
+        return _answer(_recorded(request, attachment, scene, lambda: claimed), request)
 
 
 def _usable(config: C | None, plugin: str) -> C:
@@ -68,19 +72,22 @@ def _usable(config: C | None, plugin: str) -> C:
     return config
 
 
-def _recorded(request: Request[C], scene: Scene, decide: Callable[[Record], Record]) -> Record:
-    """The record of an equal ADD, made true again; or a new one, that `decide` has done its part for."""
-    netns_id = request.node.netns_id(request.call.netns)
-    inputs = _digest(request, netns_id)
+def _recorded(
+    request: Request[C], attachment: Attachment, scene: Scene, prepared: Callable[[], Decide]
+) -> Record:
+    """The record of an equal ADD, made true again; or a new one.
+
+    `prepared` says what is wrong before what there is is taken off. What it gives writes the record
+    before it does anything, and returns it whole.
+    """
+    inputs = _digest(request, attachment)
     known = scene.pod.read(request.record_name)
     if known and known.inputs == inputs and _is_made_again(known, scene):
         return known
+    decide = prepared()
     if known:
-        first_of(_withdrawn(known, netns_id, request, scene))
-    call = request.call
-    attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
-    record = request.record_of(attachment, netns_id)
-    scene.pod.write(record)
+        first_of(_withdrawn(known, attachment, request, scene))
+    record = request.record_of(attachment)
     try:
         record = replace(decide(record), inputs=inputs)
         scene.pod.write(record)
@@ -101,8 +108,8 @@ def _is_made_again(known: Record, scene: Scene) -> bool:
     return True
 
 
-def _withdrawn(known: Record, netns_id: str, request: Request[C], scene: Scene) -> list[CniError]:
-    if known.netns_id == netns_id:
+def _withdrawn(known: Record, attachment: Attachment, request: Request[C], scene: Scene) -> list[CniError]:
+    if known.netns_id == attachment.netns_id:
         return withdraw(known, scene)
     with request.node.kernel("") as host_alone:  # its pod was another one, and is gone
         return withdraw(known, replace(scene, kernel=host_alone))
@@ -130,11 +137,11 @@ def _annotations(plugin: MainPlugin[C], config: C, request: Request[C]) -> Mappi
     return request.node.annotations(namespace, name, kubeconfig)
 
 
-def _digest(request: Request[C], netns_id: str) -> str:
+def _digest(request: Request[C], attachment: Attachment) -> str:
     """Of what a runtime says; what the API says of the pod is asked for once."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
-    text = json.dumps([netns_id, config, call.args], sort_keys=True)
+    text = json.dumps([attachment.netns_id, config, call.args], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,6 +6,8 @@ deletes it after the last. Whatever happens in between, the record says what to 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from underlay.cni.errors import CniError
 from underlay.cni.lease import give_back
 from underlay.cni.plugin import first_of
@@ -21,11 +23,13 @@ from underlay.records import PodRecords, Record
 def make(record: Record, scene: Scene) -> None:
     """Makes a record's plan true, or leaves the kernel as it was and raises."""
     applied = Applied((), ())
+    plan = record.plan
     try:
-        with scene.node.records.sharing():
-            make_node_rules(record.plan.node_rules, scene.kernel)
-            applied = apply(record.plan.present, scene.kernel)
-        first_of(settle_main_default(scene.pod, scene.kernel, scene.log))
+        with scene.node.records.sharing() if plan.node_rules else nullcontext():
+            make_node_rules(plan.node_rules, scene.kernel)
+            applied = apply(plan.present, scene.kernel)
+        if plan.defaults:
+            first_of(settle_main_default(scene.pod, scene.kernel, scene.log))
     except BaseException as error:
         for failure in take_back(applied, scene.kernel):
             error.add_note(f"and taking it back failed: {failure.msg}")

@@ -13,6 +13,7 @@ from underlay.cni.result import Result, parse
 from underlay.records import Record
 
 Json = dict[str, Any]
+OWN_NETNS = "/proc/self/ns/net"  # the node's, where an address is for the node itself
 UNKNOWN_COMMAND = 4  # how a plugin answers a verb that is newer than it
 
 
@@ -46,7 +47,10 @@ def forward(verb: str, config: Json, node: Node, path: tuple[str, ...]) -> None:
 
 
 def _variables(record: Record) -> dict[str, str]:
+    # A plugin refuses its own namespace as a pod's, unless it is told that it is meant.
+    override = {"CNI_NETNS_OVERRIDE": "1"} if record.netns == OWN_NETNS else {}
     return {
+        **override,
         "CNI_CONTAINERID": record.container_id,
         "CNI_NETNS": record.netns,
         "CNI_IFNAME": record.ifname,

@@ -23,13 +23,17 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One NIC of one container in one network (CNI spec, "attachment"). `previous` is prevResult."""
+    """One NIC of one container in one network (CNI spec, "attachment"). `previous` is prevResult.
+
+    `netns_id` is the identity of the namespace at `netns`, "" where nothing asked for it.
+    """
 
     container_id: str
     ifname: str
     network: str
     netns: str
     previous: Result | None = None
+    netns_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ def _withdraw_unrecorded(request: Request[C], scene: Scene) -> list[CniError]:
     """By what the call says, and by who is noted to use a segment."""
     call = request.call
     attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
-    nobody = request.record_of(attachment, "")
+    nobody = request.record_of(attachment)
     plan = _traces(request, call.container_id, call.ifname, scene.kernel)
     failures = withdraw_traces(plan, nobody.name, call.ifname, scene)
     given = _given(request)

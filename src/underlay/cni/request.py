@@ -37,9 +37,7 @@ class Request(Generic[C]):
     def record_name(self) -> str:
         return record_name(self.call.network, self.call.ifname, self.plugin.name)
 
-    def record_of(
-        self, attachment: Attachment, netns_id: str, plan: Plan = NOTHING, inputs: str = ""
-    ) -> Record:
+    def record_of(self, attachment: Attachment, plan: Plan = NOTHING, inputs: str = "") -> Record:
         """A new record of the call's attachment."""
         return Record(
             plugin=self.plugin.name,
@@ -47,7 +45,7 @@ class Request(Generic[C]):
             container_id=attachment.container_id,
             ifname=attachment.ifname,
             netns=attachment.netns,
-            netns_id=netns_id,
+            netns_id=attachment.netns_id,
             inputs=inputs,
             created=int(time.time()),
             plan=plan,
@@ -87,12 +85,13 @@ def attachment_of(request: Request[C], previous: Result | None = None) -> Attach
     """The attachment of an ADD or CHECK, whose pod must be there."""
     call = request.call
     refuse_own_namespace(request)
-    if not request.node.netns_id(call.netns):
+    netns_id = request.node.netns_id(call.netns)
+    if not netns_id:
         raise InvalidEnvironment(
             f'CNI_NETNS: "{call.netns}" is not a network namespace',
             "it has to be the pod's, and still there",
         )
-    return Attachment(call.container_id, call.ifname, call.network, call.netns, previous)
+    return Attachment(call.container_id, call.ifname, call.network, call.netns, previous, netns_id)
 
 
 def previous_of(request: Request[C]) -> Result:

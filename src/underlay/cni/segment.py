@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_interface
 
+from underlay.cni.delegate import OWN_NETNS
 from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
 from underlay.cni.lease import give_back, hold, obtain
 from underlay.cni.plugin import Joining, Membership, NodeKernel, first_of
@@ -55,12 +56,17 @@ def rejoin(user: Record, scene: Scene) -> bool:
 
 def leave(name: str, owner: str, scene: Scene) -> list[CniError]:
     """Forgets a user; after the last one the node is as if it had never joined. Returns failures."""
-    with scene.node.records.segment(name) as segment:
-        segment.drop_user(owner)
-        known = segment.record()
-        if known is None or segment.users():
-            return []
-        return _unmake(known, replace(scene, pod=segment))
+    if not scene.node.records.has_segment(name):
+        return []
+    try:
+        with scene.node.records.segment(name) as segment:
+            segment.drop_user(owner)
+            known = segment.record()
+            if known is None or segment.users():
+                return []
+            return _unmake(known, replace(scene, pod=segment))
+    except CniError as error:
+        return [error]
 
 
 def segment_plan(name: str, scene: Scene) -> tuple[Object, ...]:
@@ -97,7 +103,7 @@ def _made(joining: Joining, underlay: Underlay, user: Record, scene: Scene) -> M
         network=user.network,
         container_id=f"node-{joining.name.replace(':', '-')}",
         ifname=joining.dev,
-        netns="",
+        netns=OWN_NETNS,
         netns_id="",
         inputs="",
         created=int(time.time()),
@@ -167,9 +173,25 @@ def _change(known: Record, wanted: Plan, scene: Scene) -> None:
     dropped = [obj for obj in known.plan.present if obj not in wanted.present]
     both = replace(wanted, present=(*wanted.present, *dropped))
     scene.pod.write(replace(known, plan=both))
-    first_of(scene.kernel.remove(o for o in reversed(dropped) if not links_of(o)))
-    apply(wanted.present, scene.kernel)
+    applied = Applied((), ())
+    removed = [obj for obj in dropped if not links_of(obj)]
+    try:
+        applied = apply(wanted.present, scene.kernel)
+        first_of(scene.kernel.remove(reversed(removed)))
+    except BaseException as error:
+        for failure in take_back(applied, scene.kernel) + _made_again(removed, scene):
+            error.add_note(f"and taking it back failed: {failure.msg}")
+        scene.pod.write(known)
+        raise
     scene.pod.write(replace(known, plan=wanted))
+
+
+def _made_again(objects: Sequence[Object], scene: Scene) -> list[CniError]:
+    try:
+        apply(objects, scene.kernel)
+    except CniError as error:
+        return [error]
+    return []
 
 
 def _unmake(known: Record, scene: Scene) -> list[CniError]:
