@@ -42,4 +42,4 @@ build: ## packages that are missing, and .venv with the command .venv/bin/underl
 
 clean: ## remove .venv and the tools' caches
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .ruff_cache
-	find src tests -name __pycache__ -prune -exec rm -rf {} +
+	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
