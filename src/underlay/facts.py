@@ -29,6 +29,12 @@ class Underlay:
     link: Link
     addresses: tuple[Interface, ...]
 
+    @property
+    def known_by(self) -> str:
+        """What no other node has: the link's MAC, or where that says nothing the addresses."""
+        has_mac = self.link.mac.strip("0:") != ""
+        return self.link.mac if has_mac else " ".join(map(str, self.addresses))
+
 
 @dataclass(frozen=True, slots=True)
 class VxlanLink:

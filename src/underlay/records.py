@@ -2,10 +2,10 @@
 
 `<state>/<host id>/<container id>/<network>:<ifname>:<plugin>.json`, where the host id names the
 network namespace of the node (a lab has several nodes on one machine). Beside the containers stand
-the segments that pods share, `<plugin>:<name>/`, with a record of what the node has made for all of
-them and a marker for each that uses it. The directories are the locks as well: a container's for
-its attachments, a segment's for its members, the host's for what all pods share. They exist only
-while something is in them.
+the segments that pods share, `<plugin>:<name>/`, with a record of what the node has made for all
+of them, and in `users/` a file for each attachment that needs it. The directories are the locks as
+well: a container's for its attachments, a segment's for its members, the host's for what all pods
+share. They exist only while something is in them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DISPLACED = "displaced.json"
 UNFINISHED = ".tmp"
 LATER = ("ipam", "segment", "result")  # fields that only some records have
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-USER = ".user"
+USERS = "users"
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
 
 
@@ -163,29 +163,40 @@ class PodRecords:
 class SegmentRecords(PodRecords):
     """The record of what a node has made for a segment, while its lock is held, and who uses it.
 
-    A user is a file: there is one for each attachment however a call ended, and whether one is left
-    is known without reading any record.
+    A user is an empty file: there is one for each attachment however a call ended, and whether one is
+    left is known without reading any record. They have a directory of their own, so that nothing else
+    costs more the more there are.
     """
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        self._users = os.path.join(directory, USERS)
 
     def record(self) -> Record | None:
         return next(iter(self.all()), None)
 
-    def users(self) -> set[str]:
-        return {name for name in os.listdir(self._directory) if name.endswith(USER)}
+    def has_users(self) -> bool:
+        try:
+            with os.scandir(self._users) as users:
+                return any(users)
+        except FileNotFoundError:
+            return False
 
     def add_user(self, owner: str) -> None:
-        path = os.path.join(self._directory, _user(owner))
+        path = os.path.join(self._users, _hashed(owner))
         try:
+            os.makedirs(self._users, mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
+            with suppress(OSError):
+                os.rmdir(self._users)
             raise IoFailure(f"writing {path}: {error.strerror}") from error
 
     def drop_user(self, owner: str) -> None:
-        self.delete(_user(owner))
-
-
-def _user(owner: str) -> str:
-    return _hashed(owner) + USER
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._users, _hashed(owner)))
+        with suppress(OSError):  # there are others
+            os.rmdir(self._users)
 
 
 class Records:

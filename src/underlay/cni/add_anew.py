@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from underlay.cni.attach import make, withdraw
 from underlay.cni.errors import CniError, InvalidConfig
@@ -17,13 +18,14 @@ from underlay.cni.lease import hold, obtain
 from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
 from underlay.cni.probing import Probing, refuse_conflict
 from underlay.cni.request import Json, Request, attachment_of, keys_of, parsed
-from underlay.cni.result import parse, render
+from underlay.cni.result import Result, parse, render
 from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
+from underlay.cni.unrecorded import withdraw_unrecorded
 from underlay.objects import HOST
 from underlay.records import Record
 
-Decide = Callable[[Record], Record]
+Decide = Callable[[Record], tuple[Record, Result]]
 NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
 
 
@@ -40,10 +42,8 @@ def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
             joining = plugin.choose(config, request.call, _annotations(plugin, config, request))
             return lambda record: _joined(joining, record, attachment, scene)
 
-        record = _recorded(request, attachment, scene, prepared)
-    for note in record.plan.notes:
-        request.log.event("plan", message=note)
-    return _answer(record, request)
+        result = _recorded(request, attachment, scene, prepared)
+    return render(result, request.call.cni_version)
 
 
 def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
@@ -56,12 +56,8 @@ def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
     netns_id = request.node.netns_id(call.netns)
     attachment = Attachment(call.container_id, call.ifname, call.network, call.netns, None, netns_id)
     with request.scene() as scene:
-
-        def claimed(record: Record) -> Record:
-            record, given = obtain(wanted, record, scene)
-            return replace(record, result=render(given, NEWEST))
-
-        return _answer(_recorded(request, attachment, scene, lambda: claimed), request)
+        result = _recorded(request, attachment, scene, lambda: partial(obtain, wanted, scene=scene))
+    return render(result, call.cni_version)
 
 
 def _usable(config: C | None, plugin: str) -> C:
@@ -74,22 +70,25 @@ def _usable(config: C | None, plugin: str) -> C:
 
 def _recorded(
     request: Request[C], attachment: Attachment, scene: Scene, prepared: Callable[[], Decide]
-) -> Record:
-    """The record of an equal ADD, made true again; or a new one.
+) -> Result:
+    """The answer of an equal ADD, made true again; or of a new one.
 
     `prepared` says what is wrong before what there is is taken off. What it gives writes the record
-    before it does anything, and returns it whole.
+    before it does anything, and returns it whole, with the answer.
     """
     inputs = _digest(request, attachment)
     known = scene.pod.read(request.record_name)
     if known and known.inputs == inputs and _is_made_again(known, scene):
-        return known
+        return parse(known.result, NEWEST, where="the record's result")
     decide = prepared()
     if known:
         first_of(_withdrawn(known, attachment, request, scene))
+    elif request.record_name in scene.pod.names():
+        first_of(withdraw_unrecorded(attachment, request, scene))
     record = request.record_of(attachment)
     try:
-        record = replace(decide(record), inputs=inputs)
+        record, result = decide(record)
+        record = replace(record, inputs=inputs, result=render(result, NEWEST))
         scene.pod.write(record)
         make(record, scene)
     except BaseException as error:
@@ -97,7 +96,7 @@ def _recorded(
         for failure in withdraw(left or record, scene):
             error.add_note(f"and taking it back failed: {failure.msg}")
         raise
-    return record
+    return result
 
 
 def _is_made_again(known: Record, scene: Scene) -> bool:
@@ -115,7 +114,7 @@ def _withdrawn(known: Record, attachment: Attachment, request: Request[C], scene
         return withdraw(known, replace(scene, kernel=host_alone))
 
 
-def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Scene) -> Record:
+def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Scene) -> tuple[Record, Result]:
     record = replace(record, segment=joining.name)
     scene.pod.write(record)
     member = join(joining, record, scene)
@@ -125,7 +124,7 @@ def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Sce
     addresses = tuple(ip.address.ip for ip in given.ips)
     refuse_conflict(Probing(joining.dev, addresses, {}, joining.for_conflict, None, HOST), scene.kernel)
     plan, result = joining.nic(attachment, given, member)
-    return replace(record, plan=plan, result=render(result, NEWEST))
+    return replace(record, plan=plan), result
 
 
 def _annotations(plugin: MainPlugin[C], config: C, request: Request[C]) -> Mapping[str, str]:
@@ -143,7 +142,3 @@ def _digest(request: Request[C], attachment: Attachment) -> str:
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
     text = json.dumps([attachment.netns_id, config, call.args], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _answer(record: Record, request: Request[C]) -> Json:
-    return render(parse(record.result, NEWEST, where="the record's result"), request.call.cni_version)

@@ -9,7 +9,7 @@ from typing import Any
 
 from underlay.cni.errors import CniError, DecodingFailure, Internal, InvalidConfig, by_code
 from underlay.cni.plugin import Node
-from underlay.cni.result import Result, parse
+from underlay.cni.result import Result, parse, render
 from underlay.records import Record
 
 Json = dict[str, Any]
@@ -33,7 +33,10 @@ def delete_addresses(record: Record, node: Node, path: tuple[str, ...]) -> None:
 
 def check_addresses(record: Record, node: Node, path: tuple[str, ...]) -> None:
     """CHECK of the same, with the result of the record as prevResult."""
-    config = {**record.ipam["config"], "prevResult": record.result}
+    config = record.ipam["config"]
+    version = config.get("cniVersion", "")
+    previous = render(parse(record.result, version, where="the record's result"), version)
+    config = {**config, "prevResult": previous}
     _call("CHECK", {**record.ipam, "config": config}, _variables(record), node, path)
 
 
@@ -63,7 +66,7 @@ def _call(
 ) -> Json | None:
     name = _name(ipam)
     env = {**variables, "CNI_COMMAND": verb, "CNI_PATH": os.pathsep.join(path)}
-    code, output = node.execute(_executable(name, path), env, json.dumps(ipam["config"]).encode())
+    code, output = node.execute(executable(name, path), env, json.dumps(ipam["config"]).encode())
     answer = _decoded(output)
     if code:
         raise _refusal(name, verb, answer)
@@ -74,7 +77,8 @@ def _name(ipam: Mapping[str, Any]) -> str:
     return str(ipam["config"]["ipam"]["type"])
 
 
-def _executable(name: str, path: tuple[str, ...]) -> str:
+def executable(name: str, path: tuple[str, ...]) -> str:
+    """The path of a plugin; InvalidConfig where there is none."""
     for directory in path:
         if os.access(found := os.path.join(directory, name), os.X_OK):
             return found

@@ -11,8 +11,8 @@ from ipaddress import ip_interface
 
 from underlay.claims import claim_route
 from underlay.cni.claim import Claimant, claim, release
-from underlay.cni.delegate import add_addresses, delete_addresses
-from underlay.cni.errors import CniError, Conflict, InvalidConfig
+from underlay.cni.delegate import add_addresses, delete_addresses, executable
+from underlay.cni.errors import CniError, Conflict, InvalidConfig, IoFailure
 from underlay.cni.plugin import Delegated, Wanted
 from underlay.cni.result import IpConfig, Result
 from underlay.cni.scene import Scene
@@ -28,9 +28,14 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
     `give_back` of the record that was written last undoes it.
     """
     if isinstance(ipam, Delegated):
-        asking = replace(record, ipam={"config": ipam.config, "args": ipam.args})
+        executable(ipam.config["ipam"]["type"], scene.path)
+        asking = again(ipam, record, ())
         scene.pod.write(asking)
-        return asking, add_addresses(asking, scene.node, scene.path)
+        try:
+            return asking, add_addresses(asking, scene.node, scene.path)
+        except IoFailure:
+            scene.pod.write(record)  # it was not executed, so it can't have given anything
+            raise
     dev = ipam.dev if isinstance(ipam.dev, str) else scene.kernel.dev(HOST, ipam.dev)
     if not dev:
         raise InvalidConfig(
@@ -46,6 +51,13 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
     return claimed, Result(ips=tuple(_on_subnet(ip, ipam) for ip in ips), routes=ipam.routes)
 
 
+def again(ipam: Wanted | Delegated, record: Record, ips: Iterable[IP]) -> Record:
+    """The record of one who has these addresses already, as `obtain` would have left it."""
+    if isinstance(ipam, Delegated):
+        return replace(record, ipam={"config": ipam.config, "args": ipam.args})
+    return replace(record, claims=tuple(claim_route(ip, str(ipam.dev)) for ip in ips))
+
+
 def _on_subnet(ip: IP, wanted: Wanted) -> IpConfig:
     subnets = (r.subnet for wish in wanted.wishes for r in wish.ranges)
     return IpConfig(ip_interface((ip, next(subnet.prefixlen for subnet in subnets if ip in subnet))))
@@ -53,6 +65,12 @@ def _on_subnet(ip: IP, wanted: Wanted) -> IpConfig:
 
 def hold(record: Record, scene: Scene) -> None:
     """Makes the claims of a record true again: a route goes when its link goes down, the owner stays."""
+    reserve_again(record, scene)
+    apply(record.claims, scene.kernel)
+
+
+def reserve_again(record: Record, scene: Scene) -> None:
+    """Makes the entries of a record's claims again, if they are lost."""
     store = scene.node.records.claims
     for route in record.claims:
         ip = route.dst.network_address
@@ -61,7 +79,6 @@ def hold(record: Record, scene: Scene) -> None:
                 f"the address {ip} of {record.ifname} is claimed by {store.holder(ip)} on this node",
                 "the records of the node have been lost in part: recreate the pod",
             )
-    apply(record.claims, scene.kernel)
 
 
 def give_back(record: Record, scene: Scene) -> list[CniError]:
@@ -73,6 +90,13 @@ def give_back(record: Record, scene: Scene) -> list[CniError]:
         except CniError as error:
             failures.append(error)
     return failures
+
+
+def give_back_all_of(owner: str, scene: Scene) -> list[CniError]:
+    """The same for every claim whose entry names an owner of whom no record can be read."""
+    store = scene.node.records.claims
+    routes = [claim_route(ip, held.dev) for ip, held in store.all().items() if held.owner == owner]
+    return release(routes, owner, store, scene.kernel)
 
 
 def give_back_unowned(claims: Iterable[Route], scene: Scene) -> list[CniError]:

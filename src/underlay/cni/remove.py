@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from underlay.cni.attach import withdraw, withdraw_traces
+from underlay.cni.attach import withdraw
+from underlay.cni.call import VALID_ATTACHMENTS
 from underlay.cni.delegate import forward
 from underlay.cni.errors import CniError
-from underlay.cni.lease import give_back, give_back_unowned
-from underlay.cni.plugin import Attachment, C, Given, MainPlugin, Node, NodeKernel, first_of
-from underlay.cni.request import Request, other_name, refuse_own_namespace, usable
+from underlay.cni.plugin import Attachment, C, Delegated, MainPlugin, Node, first_of
+from underlay.cni.request import Json, Request, refuse_own_namespace
 from underlay.cni.scene import Scene
-from underlay.cni.segment import leave
-from underlay.facts import Remains
-from underlay.objects import POD
-from underlay.plan import Plan
+from underlay.cni.segment import holders
+from underlay.cni.unrecorded import given_by, withdraw_unrecorded
 from underlay.records import RECORD, PodRecords, Record, record_name
 
 
@@ -29,29 +25,8 @@ def delete(request: Request[C]) -> None:
             if record:
                 first_of(withdraw(record, scene))
             else:
-                first_of(_withdraw_unrecorded(request, scene))
-
-
-def _withdraw_unrecorded(request: Request[C], scene: Scene) -> list[CniError]:
-    """By what the call says, and by who is noted to use a segment."""
-    call = request.call
-    attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
-    nobody = request.record_of(attachment)
-    plan = _traces(request, call.container_id, call.ifname, scene.kernel)
-    failures = withdraw_traces(plan, nobody.name, call.ifname, scene)
-    given = _given(request)
-    failures += give_back_unowned(given.claims, scene)
-    for delegated in given.delegated:
-        ipam = {"config": delegated.config, "args": delegated.args}
-        failures += give_back(replace(nobody, ipam=ipam), scene)
-    for name in scene.node.records.segments(request.plugin.name):
-        failures += leave(name, nobody.owner, scene)
-    return failures
-
-
-def _given(request: Request[C]) -> Given:
-    config = usable(request)
-    return request.plugin.given(config, request.call) if config and request.plugin.given else Given()
+                attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
+                first_of(withdraw_unrecorded(attachment, request, scene))
 
 
 def _netns_to_clean(request: Request[C], record: Record | None) -> str:
@@ -61,13 +36,6 @@ def _netns_to_clean(request: Request[C], record: Record | None) -> str:
         return request.call.netns if netns_id == record.netns_id else ""
     owners = request.node.records.netns_owners(netns_id) if netns_id else set()
     return request.call.netns if owners <= {request.call.container_id} else ""
-
-
-def _traces(request: Request[C], container_id: str, ifname: str, kernel: NodeKernel) -> Plan:
-    config = usable(request)
-    other = kernel.other_nic(other_name(request.plugin, config)) if config else None
-    attachment = Attachment(container_id, ifname, request.call.network, request.call.netns)
-    return request.plugin.traces(config, attachment, Remains(kernel.ours(POD), other))
 
 
 def collect(request: Request[C]) -> None:
@@ -90,12 +58,22 @@ def collect(request: Request[C]) -> None:
 def _forwarded(request: Request[C]) -> list[CniError]:
     """GC of the other IPAM plugins that a main plugin has called: they keep addresses of their own."""
     failures: list[CniError] = []
-    for delegated in _given(request).delegated if isinstance(request.plugin, MainPlugin) else ():
+    for delegated in given_by(request).delegated if isinstance(request.plugin, MainPlugin) else ():
         try:
-            forward("GC", delegated.config, request.node, request.call.path)
+            forward("GC", _with_holders(delegated, request), request.node, request.call.path)
         except CniError as error:
             failures.append(error)
     return failures
+
+
+def _with_holders(delegated: Delegated, request: Request[C]) -> Json:
+    """The configuration for GC of an IPAM plugin: the node's own addresses are valid too."""
+    valid = request.call.valid_attachments
+    if valid is None:
+        return delegated.config
+    every = (*valid, *holders(request.plugin.name, delegated, request.node))
+    listed = [{"containerID": container_id, "ifname": ifname} for container_id, ifname in every]
+    return {**delegated.config, **dict.fromkeys(VALID_ATTACHMENTS, listed)}
 
 
 def _collected(request: Request[C], container: str, name: str, pod: PodRecords) -> list[CniError]:
@@ -121,8 +99,8 @@ def _collected_unread(request: Request[C], container: str, name: str, pod: PodRe
         return []
     with request.node.kernel("") as kernel:
         scene = Scene(request.node, kernel, pod, request.log, request.call.path)
-        plan = _traces(request, container, ifname, kernel)
-        failures = withdraw_traces(plan, name, ifname, scene)
+        attachment = Attachment(container, ifname, request.call.network, "")
+        failures = withdraw_unrecorded(attachment, request, scene)
     request.log.event("collected", container_id=container, ifname=ifname)
     return failures
 

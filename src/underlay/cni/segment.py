@@ -7,6 +7,7 @@ changed where that can be done under living pods, but never torn down.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +15,8 @@ from ipaddress import ip_interface
 
 from underlay.cni.delegate import OWN_NETNS
 from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
-from underlay.cni.lease import give_back, hold, obtain
-from underlay.cni.plugin import Joining, Membership, NodeKernel, first_of
+from underlay.cni.lease import again, give_back, give_back_all_of, hold, obtain, reserve_again
+from underlay.cni.plugin import Delegated, Joining, Membership, Node, NodeKernel, first_of
 from underlay.cni.scene import Scene
 from underlay.facts import Interface, Underlay
 from underlay.objects import Object, links_of
@@ -37,7 +38,7 @@ def join(joining: Joining, user: Record, scene: Scene) -> Membership:
         if known:
             member = _kept_up(joining, known, underlay, segment, inside)
         else:
-            member = _made(joining, underlay, user, inside)
+            member = _made(joining, underlay, inside)
         segment.add_user(user.owner)
         return member
 
@@ -48,8 +49,8 @@ def rejoin(user: Record, scene: Scene) -> bool:
         known = segment.record()
         if known is None or not _is_finished(known):
             return False
-        apply(known.plan.present, scene.kernel)
-        hold(known, scene)
+        reserve_again(known, scene)
+        apply((*known.plan.present, *known.claims), scene.kernel)
         segment.add_user(user.owner)
         return True
 
@@ -62,11 +63,23 @@ def leave(name: str, owner: str, scene: Scene) -> list[CniError]:
         with scene.node.records.segment(name) as segment:
             segment.drop_user(owner)
             known = segment.record()
-            if known is None or segment.users():
+            if known is None or segment.has_users():
                 return []
             return _unmake(known, replace(scene, pod=segment))
     except CniError as error:
         return [error]
+
+
+def holders(plugin: str, ipam: Delegated, node: Node) -> list[tuple[str, str]]:
+    """As whom the node itself holds addresses of another IPAM plugin: container id and link of each."""
+    found = []
+    for name in node.records.segments(plugin):
+        with node.records.segment(name) as segment:
+            known = segment.record()
+        asked = known.ipam.get("config", {}) if known else {}
+        if known and all(asked.get(key) == ipam.config.get(key) for key in ("name", "ipam")):
+            found.append((known.container_id, known.ifname))
+    return found
 
 
 def segment_plan(name: str, scene: Scene) -> tuple[Object, ...]:
@@ -96,12 +109,13 @@ def _is_finished(record: Record) -> bool:
     return GATEWAYS in record.result
 
 
-def _made(joining: Joining, underlay: Underlay, user: Record, scene: Scene) -> Membership:
+def _made(joining: Joining, underlay: Underlay, scene: Scene) -> Membership:
     joining.refuse_clash(scene.kernel.vxlan_links())
+    plugin, _, name = joining.name.partition(":")
     record = Record(
-        plugin=user.plugin,
-        network=user.network,
-        container_id=f"node-{joining.name.replace(':', '-')}",
+        plugin=plugin,
+        network=name,
+        container_id=f"node-{plugin}-{name}-{_hashed(underlay.known_by)}",
         ifname=joining.dev,
         netns=OWN_NETNS,
         netns_id="",
@@ -109,15 +123,13 @@ def _made(joining: Joining, underlay: Underlay, user: Record, scene: Scene) -> M
         created=int(time.time()),
         plan=joining.node(underlay, ()),
     )
+    first_of(give_back_all_of(record.owner, scene))  # of a record that could not be read
     scene.pod.write(record)
     applied: list[Applied] = []
     try:
         applied.append(apply(record.plan.present, scene.kernel))
-        gateways = joining.gateways
-        if gateways is None:
-            record, given = obtain(joining.ipam_of_node, record, scene)
-            gateways = tuple(ip.address for ip in given.ips)
         links = record.plan.present
+        record, gateways = _with_gateways(joining, record, scene)
         record = replace(record, plan=joining.node(underlay, gateways))
         scene.pod.write(record)
         applied.append(apply([o for o in record.plan.present if o not in links], scene.kernel))
@@ -134,32 +146,63 @@ def _made(joining: Joining, underlay: Underlay, user: Record, scene: Scene) -> M
     return Membership(gateways, record.plan)
 
 
+def _hashed(text: str) -> str:
+    """Short: an IPAM that serves the whole cluster has to tell the nodes from each other."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _with_gateways(joining: Joining, record: Record, scene: Scene) -> tuple[Record, tuple[Interface, ...]]:
+    """The node's addresses in a segment, and the record that knows how to give them back.
+
+    Where its own link was there already, and the records of it are lost, pods may use what it has.
+    """
+    if joining.gateways is not None:
+        return record, joining.gateways
+    there = scene.kernel.underlay(joining.dev, ())
+    if there and there.addresses and joining.accepts(there.addresses):
+        record = again(joining.ipam_of_node, record, [address.ip for address in there.addresses])
+        scene.pod.write(record)
+        hold(record, scene)
+        return record, there.addresses
+    if isinstance(joining.ipam_of_node, Delegated):  # it may remember the node from before a reboot
+        first_of(give_back(again(joining.ipam_of_node, record, ()), scene))
+    record, given = obtain(joining.ipam_of_node, record, scene)
+    gateways = tuple(ip.address for ip in given.ips)
+    if not joining.accepts(gateways):
+        raise InvalidConfig(
+            f"{joining.name}: the IPAM plugin {record.ipam['config']['ipam']['type']} gave the node"
+            f" {', '.join(map(str, gateways)) or 'no address'}",
+            "it needs one address in each subnet of the network, with the prefix length of that",
+        )
+    return record, gateways
+
+
 def _kept_up(
     joining: Joining, known: Record, underlay: Underlay, segment: SegmentRecords, scene: Scene
 ) -> Membership:
     gateways = tuple(map(ip_interface, known.result[GATEWAYS]))
     wanted = joining.node(underlay, gateways)
     difference = _difference(joining, known.plan, wanted, gateways)
-    if difference and segment.users():
+    if difference and segment.has_users():
         raise InvalidConfig(
             f"{joining.name}: the pods of this node are in that network with {difference}",
             "change it back, or delete those pods first: this can't change under living pods",
         )
     if difference:
         first_of(_unmake(known, scene))
-        return _made(joining, underlay, known, scene)
+        return _made(joining, underlay, scene)
+    reserve_again(known, scene)
     if known.plan != wanted:
         _change(known, wanted, scene)
-    elif missing(wanted.present, scene.kernel):
-        apply(wanted.present, scene.kernel)
-    hold(known, scene)
+    elif missing((*wanted.present, *known.claims), scene.kernel):
+        apply((*wanted.present, *known.claims), scene.kernel)
     return Membership(gateways, wanted)
 
 
 def _difference(joining: Joining, old: Plan, new: Plan, gateways: Sequence[Interface]) -> str:
     """What can't change under living pods: their devices but for the MTU, and the subnets they are on."""
     if not joining.accepts(gateways):
-        return f"the node's address in it is {', '.join(map(str, gateways))}"
+        return f"{', '.join(map(str, gateways))} as the node's own address"
     links = {links_of(obj): obj for obj in new.present if links_of(obj)}
     for obj in filter(links_of, old.present):
         other = links.get(links_of(obj))
@@ -176,7 +219,7 @@ def _change(known: Record, wanted: Plan, scene: Scene) -> None:
     applied = Applied((), ())
     removed = [obj for obj in dropped if not links_of(obj)]
     try:
-        applied = apply(wanted.present, scene.kernel)
+        applied = apply((*wanted.present, *known.claims), scene.kernel)
         first_of(scene.kernel.remove(reversed(removed)))
     except BaseException as error:
         for failure in take_back(applied, scene.kernel) + _made_again(removed, scene):

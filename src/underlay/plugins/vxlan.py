@@ -155,7 +155,7 @@ class VxlanJoining:
 
     def nic(self, pod: Attachment, given: Result, member: Membership) -> tuple[Plan, Result]:
         network = self.network
-        _refuse_strange_addresses(network, given)
+        _refuse_strange_addresses(network, given, [gateway.ip for gateway in member.gateways])
         (vxlan,) = (obj for obj in member.plan.present if isinstance(obj, Vxlan))
         nic = Macvlan(POD, pod.ifname, network.vx, self.wishes.mac or nic_mac(pod), vxlan.mtu)
         own = next(o for o in member.plan.present if isinstance(o, Macvlan))
@@ -184,10 +184,15 @@ def _subnet_of(network: VxlanNetwork, ip: IP) -> Any:
     return next(subnet.network for subnet in network.subnets if ip in subnet.network)
 
 
-def _refuse_strange_addresses(network: VxlanNetwork, given: Result) -> None:
+def _refuse_strange_addresses(network: VxlanNetwork, given: Result, of_node: Sequence[IP]) -> None:
     """An IPAM plugin that knows nothing of the network may give any address."""
     subnets = [subnet.network for subnet in network.subnets]
     for ip in given.ips:
+        if ip.address.ip in of_node:
+            raise InvalidConfig(
+                f"the IPAM plugin {network.ipam['type']} gave the pod {ip.address.ip}, which is its node's",
+                "give each an address: routetable does, static alone can't",
+            )
         if not any(ip.address.ip in subnet for subnet in subnets):
             raise InvalidConfig(
                 f"the IPAM plugin {network.ipam['type']} gave {ip.address}, which is not in"

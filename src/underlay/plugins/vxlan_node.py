@@ -195,9 +195,8 @@ def _notes(network: VxlanNetwork) -> Iterator[str]:
 
 
 def _node_mac(dev: str, underlay: Underlay) -> str:
-    """One that no other node has: made from the name, and the MAC or address by which the node is known."""
-    known_by = "" if underlay.link.mac.strip("0:") == "" else underlay.link.mac
-    return mac_of(f"{dev} {known_by or ' '.join(map(str, underlay.addresses))}")
+    """One that no other node has: made from the name, and from what the node is known by."""
+    return mac_of(f"{dev} {underlay.known_by}")
 
 
 def _shared_mac(network: VxlanNetwork) -> str:
