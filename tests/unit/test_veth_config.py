@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_veth import SUBNETS, VETH, parsed
+from tests.unit.test_veth import SUBNETS, parsed
 from underlay.cni.errors import CniError
 from underlay.cni.keys import Keys
 from underlay.cni.probing import Patience
+from underlay.plugins.veth import PLUGIN as VETH
 
 OLD = {"service_cidr": ["10.96.0.0/12"], "cluster_cidr": ["10.244.0.0/16"]}
 

@@ -266,3 +266,11 @@ def test_a_long_name_is_in_the_alias_of_its_links() -> None:
     lines = commands(joining(name="a-namespace-with-a-long-name").node(LAN, ()))
 
     assert len([line for line in lines if line.endswith("alias a-namespace-with-a-long-name")]) == 2
+
+
+def test_the_node_does_not_draw_what_the_pod_asks_for() -> None:
+    of_node = joining(cidr="10.66.0.0/30", args={"IP": "10.66.0.2"}).ipam_of_node
+
+    assert isinstance(of_node, Wanted)
+    assert ip_address("10.66.0.2") not in of_node.wishes[0].ranges[0]
+    assert of_node.wishes[0].ranges[0].size == 1

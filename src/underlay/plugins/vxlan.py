@@ -104,7 +104,11 @@ class VxlanJoining:
     @property
     def ipam_of_node(self) -> Wanted | Delegated:
         fixed: dict[int, IP] = {s.network.version: s.gateway for s in self.network.subnets if s.gateway}
-        return self._ipam({**self.config, "args": None, "runtimeConfig": None}, "", fixed)
+        asked = self._ipam({**self.config, "args": None, "runtimeConfig": None}, "", fixed)
+        if isinstance(asked, Delegated):
+            return asked
+        # What the pod asks for is not for the node, which takes any.
+        return replace(asked, wishes=tuple(_without(wish, self.wishes.addresses) for wish in asked.wishes))
 
     @property
     def ipam(self) -> Wanted | Delegated:
@@ -178,6 +182,11 @@ def _wish(network: VxlanNetwork, subnet: Any, requested: Mapping[int, IP]) -> Wi
     reserved = tuple(gateway.ip for gateway in shared_gateways(network) or () if gateway.network == subnet)
     range_ = Range(subnet, network.exclude_first, network.exclude_last, reserved)
     return Wish((range_,), requested.get(subnet.version))
+
+
+def _without(wish: Wish, ips: Sequence[IP]) -> Wish:
+    ranges = tuple(replace(each, reserved=(*each.reserved, *ips)) for each in wish.ranges)
+    return replace(wish, ranges=ranges)
 
 
 def _subnet_of(network: VxlanNetwork, ip: IP) -> Any:
