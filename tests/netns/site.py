@@ -19,6 +19,7 @@ from underlay.lab.runtime import Runtime, configuration
 from underlay.lab.topology import Node
 from underlay.log import Log, LogOptions
 from underlay.plugins import PLUGINS
+from underlay.records import Record
 
 GROUP = "239.1.1.1"
 BLUE, GREEN = ["10.66.0.0/24", "fd00:66::/64"], ["10.67.0.0/24", "fd00:67::/64"]
@@ -98,6 +99,7 @@ class Attached:
     pod: Pod
     ifname: str
     result: Json = field(default_factory=dict)
+    args: str = ""  # CNI_ARGS of single calls
 
     def add(self) -> Json:
         self.result = self.runtime.add(self.network, self.pod, self.ifname)
@@ -127,6 +129,7 @@ class Attached:
             "CNI_NETNS": self.pod.netns.path,
             "CNI_IFNAME": self.ifname,
             "CNI_PATH": ":".join(self.runtime.bin_dirs),
+            "CNI_ARGS": self.args,
         }
 
     def config(self, **keys: Any) -> Json:
@@ -146,6 +149,12 @@ class Attached:
         if verb == "ADD" and answer:
             self.result = answer
         return answer
+
+    def record(self, node: Inside) -> Record:
+        """What is recorded of it."""
+        with node.records.pod(self.pod.container_id) as pod:
+            (found,) = (record for record in pod.all() if record.ifname == self.ifname)
+        return found
 
     def listed(self) -> Json:
         """How GC names it."""

@@ -15,7 +15,7 @@ def closed_by() -> dict[str, str]:
     return dict(re.findall(r"(?m)^\| ([VR]\d+) \|[^|]*\|(.*)\|$", PAGE.read_text(encoding="utf-8")))
 
 
-def tests_there_are() -> set[str]:
+def existing_tests() -> set[str]:
     return {
         node.name
         for path in (ROOT / "tests").rglob("test_*.py")
@@ -32,4 +32,4 @@ def test_every_defect_is_closed() -> None:
 def test_every_test_that_closes_one_exists() -> None:
     named = {name for reason in closed_by().values() for name in re.findall(r"`(test_\w+)`", reason)}
 
-    assert named - tests_there_are() == set()
+    assert named - existing_tests() == set()
