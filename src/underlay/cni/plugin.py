@@ -142,6 +142,10 @@ class Joining(Protocol):
         """The link of the node that carries the segment; "" for the one that leads to `toward`."""
 
     @property
+    def underlay_key(self) -> str:
+        """Where that is configured, for messages: `vxlans[0].options.vtepdev`."""
+
+    @property
     def toward(self) -> tuple[IP, ...]:
         """Addresses that lie beyond that link; the node's own among them don't count."""
 

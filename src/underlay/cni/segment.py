@@ -96,12 +96,12 @@ def underlay_of(joining: Joining, kernel: NodeKernel) -> Underlay:
         return found
     if joining.underlay:
         raise InvalidConfig(
-            f'vtepdev: there is no link "{joining.underlay}" on the node',
+            f'{joining.underlay_key}: there is no link "{joining.underlay}" on the node',
             "name the NIC that leads to the other nodes, or leave the key out to take the default route's",
         )
     raise TryAgainLater(
         f"{joining.name}: the node has no route to {joining.toward[-1]}: no link could carry the network",
-        "wait until the node has a default route, or name its NIC in options.vtepdev",
+        f"wait until the node has a default route, or name its NIC in {joining.underlay_key}",
     )
 
 

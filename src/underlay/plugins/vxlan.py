@@ -94,6 +94,10 @@ class VxlanJoining:
         return self.network.device.underlay
 
     @property
+    def underlay_key(self) -> str:
+        return f"{self.network.where}.options.vtepdev"
+
+    @property
     def toward(self) -> tuple[IP, ...]:
         return (*self.network.device.peers, ELSEWHERE[outer_version(self.network)])
 
