@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_interface
 
-from underlay.claims import claim_route
+from underlay.claims import CLAIM, claim_route
 from underlay.cni.claim import Claimant, claim, release
 from underlay.cni.delegate import add_addresses, delete_addresses, executable
 from underlay.cni.errors import CniError, Conflict, InvalidConfig, IoFailure
@@ -36,11 +36,7 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
         except IoFailure:
             scene.pod.write(record)  # it was not executed, so it can't have given anything
             raise
-    dev = ipam.dev if isinstance(ipam.dev, str) else scene.kernel.dev(HOST, ipam.dev)
-    if not dev:
-        raise InvalidConfig(
-            f"LINK_INDEX: {ipam.dev} is the index of no link of the node", "claims lead through that link"
-        )
+    dev = _link(ipam, scene)
 
     def remember(claims: tuple[Route, ...]) -> None:
         scene.pod.write(replace(record, claims=claims))
@@ -49,6 +45,18 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
     ips = claim(ipam.wishes, claimant, scene.node.records.claims, scene.kernel, remember)
     claimed = replace(record, claims=tuple(claim_route(ip, dev) for ip in ips))
     return claimed, Result(ips=tuple(_on_subnet(ip, ipam) for ip in ips), routes=ipam.routes)
+
+
+def _link(wanted: Wanted, scene: Scene) -> str:
+    """The name of the link that claims lead through."""
+    by_name = isinstance(wanted.dev, str)
+    dev = wanted.dev if isinstance(wanted.dev, str) else scene.kernel.dev(HOST, wanted.dev)
+    if dev and scene.kernel.link(HOST, dev):
+        return dev
+    shown = f'link "{wanted.dev}"' if by_name else f"link with the index {wanted.dev}"
+    raise InvalidConfig(
+        f"{wanted.dev_key}: there is no {shown} on the node", "claims are routes that lead through that link"
+    )
 
 
 def again(ipam: Wanted | Delegated, record: Record, ips: Iterable[IP]) -> Record:
@@ -99,7 +107,14 @@ def give_back_all_of(owner: str, scene: Scene) -> list[CniError]:
     return release(routes, owner, store, scene.kernel)
 
 
-def give_back_unowned(claims: Iterable[Route], scene: Scene) -> list[CniError]:
-    """The same for claims of which no record is left, as far as nobody else has them."""
-    store = scene.node.records.claims
-    return scene.kernel.remove(route for route in claims if not store.holder(route.dst.network_address))
+def give_back_unowned(ips: Iterable[IP], scene: Scene) -> list[CniError]:
+    """The same for addresses of which no entry is left either: any claim to one of them is theirs."""
+    store, kernel = scene.node.records.claims, scene.kernel
+    routes = [
+        claim_route(ip, dev)
+        for ip in ips
+        if not store.holder(ip)
+        for proto, index, _ in kernel.host_routes(ip.version).ways(ip)
+        if proto == CLAIM and (dev := kernel.dev(HOST, index))
+    ]
+    return kernel.remove(routes)

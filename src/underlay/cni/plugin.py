@@ -93,13 +93,14 @@ class Wanted:
     """Addresses to claim: one for each wish, through the link `dev` of the node, by name or by index.
 
     `wait` is how long a claim takes to spread, in seconds; None: as long as is usual where a routing
-    daemon runs. `routes` go into the result.
+    daemon runs. `routes` go into the result. `dev_key` is what names the link, for messages.
     """
 
     dev: str | int
     wishes: tuple[Wish, ...]
     wait: float | None = None
     routes: tuple[ResultRoute, ...] = ()
+    dev_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,9 @@ class Delegated:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Addresses that nothing is recorded of: as claims, or to be asked back from other IPAM plugins."""
+    """Addresses that nothing is recorded of: claimed, or to be asked back from other IPAM plugins."""
 
-    claims: tuple[Route, ...] = ()
+    claimed: tuple[IP, ...] = ()
     delegated: tuple[Delegated, ...] = ()
 
 

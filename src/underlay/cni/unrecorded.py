@@ -27,7 +27,7 @@ def withdraw_unrecorded(attachment: Attachment, request: Request[C], scene: Scen
     if failures:
         return failures
     given = given_by(request)
-    failures = give_back_all_of(nobody.owner, scene) + give_back_unowned(given.claims, scene)
+    failures = give_back_all_of(nobody.owner, scene) + give_back_unowned(given.claimed, scene)
     for delegated in given.delegated:
         ipam = {"config": delegated.config, "args": delegated.args}
         failures += give_back(replace(nobody, ipam=ipam), scene)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from underlay.claims import CLAIM, claim_route
+from underlay.claims import CLAIM
 from underlay.cni.call import Call
 from underlay.cni.claim import Wish
 from underlay.cni.errors import CniError, InvalidConfig
@@ -45,11 +45,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`dev` is the link that claims lead through, "" where CNI_ARGS has to say it."""
+    """`dev` names the link that claims lead through, None where CNI_ARGS has to say it."""
 
     options: Options
     ranges: tuple[Range, ...]
-    dev: str
+    dev: Value | None
 
 
 def parse_options(ipam: Keys) -> Options:
@@ -73,8 +73,9 @@ def parse_config(keys: Keys) -> Config:
                 f"ipam.exclude_first: {first} and exclude_last: {last} leave no address of {range_.subnet}",
                 "exclude fewer, or give a larger range",
             )
-    of_main = [keys.text(key, "") for key in OF_MAIN]
-    return Config(parse_options(ipam), ranges, next(filter(None, [ipam.text("dev", ""), *of_main]), ""))
+    devs = [ipam.value("dev"), *(keys.value(key) for key in OF_MAIN)]
+    dev = next((value for value in devs if value and value.text()), None)
+    return Config(parse_options(ipam), ranges, dev)
 
 
 def wanted(config: Config, call: Call) -> Wanted:
@@ -82,7 +83,7 @@ def wanted(config: Config, call: Call) -> Wanted:
     legacy = {key: Value(f"CNI_ARGS {key}", call.args[key]) for key in LEGACY if call.args.get(key)}
     if "CIDR" in legacy:
         wish = _legacy_wish(legacy)
-        return Wanted(_dev(config, legacy), (wish,), *_rest(config))
+        return _wanted(config, legacy, (wish,))
     if not config.ranges:
         raise InvalidConfig(
             "ipam.ranges is missing: routetable draws addresses from there",
@@ -95,11 +96,22 @@ def wanted(config: Config, call: Call) -> Wanted:
         Wish(tuple(r for r in config.ranges if r.subnet.version == version), requested.get(version))
         for version in versions
     )
-    return Wanted(_dev(config, legacy), wishes, *_rest(config))
+    return _wanted(config, legacy, wishes)
 
 
-def _rest(config: Config) -> tuple[float | None, tuple[ResultRoute, ...]]:
-    return config.options.propagation_wait, config.options.routes
+def _wanted(config: Config, args: Mapping[str, Value], wishes: tuple[Wish, ...]) -> Wanted:
+    options = config.options
+    dev: str | int
+    if "LINK_INDEX" in args:
+        dev, key = _number(args["LINK_INDEX"], 2**31 - 1), args["LINK_INDEX"].name
+    elif config.dev:
+        dev, key = config.dev.text(), config.dev.name
+    else:
+        raise InvalidConfig(
+            "ipam.dev is missing: a claim is a route, and needs the link of the node that the pod is behind",
+            "name it in ipam.dev; the master or bridge of the main plugin is taken where there is one",
+        )
+    return Wanted(dev, wishes, options.propagation_wait, options.routes, key)
 
 
 def _refuse_families_without_range(requested: Mapping[int, IP], versions: Mapping[int, None]) -> None:
@@ -119,17 +131,6 @@ def _legacy_wish(args: Mapping[str, Value]) -> Wish:
     return Wish((Range(cidr.network, first, last),), cidr.ip if is_one else None)
 
 
-def _dev(config: Config, args: Mapping[str, Value]) -> str | int:
-    if "LINK_INDEX" in args:
-        return _number(args["LINK_INDEX"], 2**31 - 1)
-    if config.dev:
-        return config.dev
-    raise InvalidConfig(
-        "ipam.dev is missing: a claim is a route, and needs the link of the node that the pod is behind",
-        "name it in ipam.dev; the master or bridge of the main plugin is taken where there is one",
-    )
-
-
 def _number(value: Value, most: int) -> int:
     """CNI_ARGS has text only."""
     text = str(value.raw)
@@ -143,11 +144,9 @@ def traces(_config: Config | None, _pod: Attachment, _remains: Remains) -> Plan:
     return Plan(())
 
 
-def given(config: Config, call: Call) -> Given:
+def given(_config: Config, call: Call) -> Given:
     """By the addresses of prevResult."""
-    dev = config.dev
-    addresses = previous_addresses(call) if dev else []
-    return Given(tuple(claim_route(ip, dev) for ip in addresses))
+    return Given(tuple(previous_addresses(call)))
 
 
 def previous_addresses(call: Call) -> list[IP]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
-from underlay.claims import CLAIM, claim_route
+from underlay.claims import CLAIM
 from underlay.cni.call import Call
 from underlay.cni.claim import Wish
 from underlay.cni.errors import InvalidConfig
@@ -292,16 +292,13 @@ def traces(_config: Config | None, pod: Attachment, _remains: Remains) -> Plan:
 
 def given(config: Config, call: Call) -> Given:
     """By prevResult's addresses; every other IPAM plugin of the configuration may have given some."""
-    claims = []
-    for ip in previous_addresses(call):
-        for network in config.networks:
-            if any(ip in subnet.network for subnet in network.subnets):
-                claims.append(claim_route(ip, network.mv))
+    subnets = [subnet.network for network in config.networks for subnet in network.subnets]
+    claimed = tuple(ip for ip in previous_addresses(call) if any(ip in subnet for subnet in subnets))
     others = [dict(n.ipam) for n in config.networks if n.ipam["type"] not in OWN_IPAM]
     configs = [{**call.config, "ipam": ipam} for ipam in others]
     args = ";".join(f"{key}={value}" for key, value in call.args.items())
     once = [c for i, c in enumerate(configs) if c not in configs[:i]]
-    return Given(tuple(claims), tuple(Delegated(config, args) for config in once))
+    return Given(claimed, tuple(Delegated(config, args) for config in once))
 
 
 SAMPLE = Vxlan("vx_sample", 1, "02:00:00:00:00:01", 1450, 4789)
