@@ -17,7 +17,7 @@ from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.lease import hold, obtain
 from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
 from underlay.cni.probing import Probing, refuse_conflict
-from underlay.cni.request import Json, Request, attachment_of, keys_of, parsed
+from underlay.cni.request import Json, Request, attachment_of, keys_of, parsed, refuse_own_namespace
 from underlay.cni.result import Result, parse, render
 from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
@@ -52,6 +52,7 @@ def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
     wanted = plugin.wanted(_usable(parsed(request, keys), plugin.name), request.call)
     for message in keys.unknown():
         request.log.event("configuration", "warning", message=message)
+    refuse_own_namespace(request)
     call = request.call
     netns_id = request.node.netns_id(call.netns)
     attachment = Attachment(call.container_id, call.ifname, call.network, call.netns, None, netns_id)

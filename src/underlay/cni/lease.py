@@ -49,14 +49,12 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
 
 def _link(wanted: Wanted, scene: Scene) -> str:
     """The name of the link that claims lead through."""
-    by_name = isinstance(wanted.dev, str)
     dev = wanted.dev if isinstance(wanted.dev, str) else scene.kernel.dev(HOST, wanted.dev)
     if dev and scene.kernel.link(HOST, dev):
         return dev
-    shown = f'link "{wanted.dev}"' if by_name else f"link with the index {wanted.dev}"
-    raise InvalidConfig(
-        f"{wanted.dev_key}: there is no {shown} on the node", "claims are routes that lead through that link"
-    )
+    by_name = isinstance(wanted.dev, str)
+    wrong = f'there is no link "{wanted.dev}"' if by_name else f"{wanted.dev} is the index of no link"
+    raise InvalidConfig(f"{wanted.dev_key}: {wrong} on the node", "claims are routes that lead through it")
 
 
 def again(ipam: Wanted | Delegated, record: Record, ips: Iterable[IP]) -> Record:

@@ -144,8 +144,13 @@ class Netlink:
     def _get_link(self, ns: Ns, request: Message) -> Link | None:
         if ns not in self._netns:
             return None
-        bodies = self._socket(ns).transact([request])[0].bodies
-        return decode_link(bodies[0]) if bodies else None
+        body = self._socket(ns).ask(request)
+        if body is None:
+            return None
+        link = decode_link(body)
+        self._indexes[ns, link.name] = link.index
+        self._names[ns, link.index] = link.name
+        return link
 
     def link_at(self, ns: Ns, index: int) -> Link | None:
         """The link of that index."""
@@ -200,8 +205,7 @@ class Netlink:
 
     def get(self, ns: Ns, request: Message) -> bytes | None:
         """The answer to a request for one thing, None where the kernel has none."""
-        bodies = self._socket(ns).transact([request])[0].bodies
-        return bodies[0] if bodies else None
+        return self._socket(ns).ask(request)
 
     def sysctl(self, ns: Ns, path: str) -> str | None:
         if ns not in self._netns:

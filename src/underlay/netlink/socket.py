@@ -25,7 +25,7 @@ DUMP_INTERRUPTED = 0x10
 CAPPED, ACK_TLVS = 0x100, 0x200  # flags of an error message
 NLMSGERR_ATTR_MSG = 1
 BATCH = 100
-BUFFER = 256 * 1024  # a dump comes in pieces of at most 32 KiB
+BUFFER = 256 * 1024  # bytes; a dump comes in pieces of at most 32 KiB
 DUMP_TRIES = 10
 
 
@@ -56,6 +56,8 @@ class NetlinkSocket:
             )
         for option in (NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
+        # Kept: one for each datagram would be mapped and unmapped each time, which costs more than the rest.
+        self._buffer = memoryview(bytearray(BUFFER))
         self._sequence = 0
 
     def close(self) -> None:
@@ -86,6 +88,17 @@ class NetlinkSocket:
                     replies[place] = Reply(_refusal(body, flags), [])
                 if place == last:
                     return replies
+
+    def ask(self, message: Message) -> bytes | None:
+        """The answer to a request for one thing, None where the kernel has none.
+
+        It, or the refusal, comes without being asked for: no acknowledgement has to be read as well.
+        """
+        self._socket.send(self._pack(message, 0))
+        while True:
+            for kind, _, sequence, body in self._receive():
+                if sequence == self._sequence:
+                    return None if kind == NLMSG_ERROR else body
 
     def dump(self, message: Message) -> list[bytes] | Refused:
         """The bodies of all messages of a dump, or why there are none; repeated while interrupted."""
@@ -122,9 +135,10 @@ class NetlinkSocket:
 
     def _receive(self) -> list[tuple[int, int, int, bytes]]:
         """One datagram: type, flags, sequence number and body of each message in it."""
-        data = self._socket.recv(BUFFER)
+        end = self._socket.recv_into(self._buffer)
+        data = self._buffer[:end].tobytes()
         messages, start = [], 0
-        while start + HEADER.size <= len(data):
+        while start + HEADER.size <= end:
             size, kind, flags, sequence, _ = HEADER.unpack_from(data, start)
             messages.append((kind, flags, sequence, data[start + HEADER.size : start + size]))
             start += max(size + (-size % 4), HEADER.size)
