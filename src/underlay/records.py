@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from underlay.claims import DIRECTORY as CLAIMS
@@ -173,7 +174,15 @@ class SegmentRecords(PodRecords):
         self._users = os.path.join(directory, USERS)
 
     def record(self) -> Record | None:
-        return next(iter(self.all()), None)
+        """The one record, None where there is none or it can't be read."""
+        return next((found for name in self.names() if (found := self._read_once(name))), None)
+
+    def _read_once(self, name: str) -> Record | None:
+        try:
+            with open(os.path.join(self._directory, name), encoding="utf-8") as file:
+                return _decoded(file.read())
+        except UNREADABLE:
+            return None
 
     def has_users(self) -> bool:
         try:
@@ -307,6 +316,12 @@ def decode(raw: dict[str, Any]) -> Record:
             notes=tuple(plan["notes"]),
         ),
     )
+
+
+@lru_cache(maxsize=64)
+def _decoded(text: str) -> Record:
+    """A segment's record stays the same from pod to pod."""
+    return decode(json.loads(text))
 
 
 def _hashed(text: str) -> str:

@@ -10,7 +10,7 @@ from underlay.cni.attach import make, make_anew, undo, withdraw
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, first_of
 from underlay.cni.probing import announce, refuse_conflict, refuse_silent_gateways
-from underlay.cni.request import Json, Request, attachment_of, facts_for, keys_of, parsed, previous_of
+from underlay.cni.request import Json, Request, attachment_of, configured, facts_for, previous_of
 from underlay.cni.result import Interface, Result, render
 from underlay.cni.scene import Scene
 from underlay.facts import Facts
@@ -21,13 +21,13 @@ from underlay.records import Record
 
 def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
     call = request.call
-    keys = keys_of(request)
-    config = parsed(request, keys)
+    read = configured(request)
+    config = read.config
     previous = previous_of(request)
     if config is None:
         return render(previous, call.cni_version)
     attachment = attachment_of(request, previous)
-    for message in keys.unknown():
+    for message in read.unknown:
         request.log.event("configuration", "warning", message=message)
     with request.scene() as scene:
         record = _recorded(plugin, request, config, attachment, scene)

@@ -17,7 +17,7 @@ from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.lease import hold, obtain
 from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
 from underlay.cni.probing import Probing, refuse_conflict
-from underlay.cni.request import Json, Request, attachment_of, keys_of, parsed, refuse_own_namespace
+from underlay.cni.request import Json, Request, attachment_of, configured, refuse_own_namespace
 from underlay.cni.result import Result, parse, render
 from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
@@ -31,10 +31,10 @@ NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
 
 def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
     """Joins a segment, gets addresses, makes the NIC."""
-    keys = keys_of(request)
-    config = _usable(parsed(request, keys), plugin.name)
+    read = configured(request)
+    config = _usable(read.config, plugin.name)
     attachment = attachment_of(request)
-    for message in keys.unknown():
+    for message in read.unknown:
         request.log.event("configuration", "warning", message=message)
     with request.scene() as scene:
 
@@ -48,9 +48,9 @@ def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
 
 def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
     """Claims addresses; the NIC is another plugin's, and need not be there yet."""
-    keys = keys_of(request)
-    wanted = plugin.wanted(_usable(parsed(request, keys), plugin.name), request.call)
-    for message in keys.unknown():
+    read = configured(request)
+    wanted = plugin.wanted(_usable(read.config, plugin.name), request.call)
+    for message in read.unknown:
         request.log.event("configuration", "warning", message=message)
     refuse_own_namespace(request)
     call = request.call

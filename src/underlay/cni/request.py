@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
-from underlay.cni.call import Call
+from underlay.cni.call import VALID_ATTACHMENTS, Call
 from underlay.cni.errors import CniError, InvalidConfig, InvalidEnvironment, InvalidNetns
 from underlay.cni.keys import Keys, log_options
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, Node, Plugin
@@ -22,6 +23,13 @@ from underlay.records import Record, record_name
 
 Json = dict[str, Any]
 NOTHING = Plan(())
+OF_THE_CALL = {
+    "prevresult",
+    "args",
+    "runtimeconfig",
+    *VALID_ATTACHMENTS,
+}  # what the runtime adds to a configuration
+MOST_READ = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +69,40 @@ class Request(Generic[C]):
             yield Scene(self.node, kernel, pod, self.log, self.call.path)
 
 
-def keys_of(request: Request[C]) -> Keys:
-    return Keys(request.call.config, request.plugin.aliases)
+@dataclass(frozen=True, slots=True)
+class Configured(Generic[C]):
+    """A configuration, checked, and what a log should say of keys that nobody asked for.
+
+    None where it asks for nothing to be done, whatever else it holds.
+    """
+
+    config: C | None
+    unknown: tuple[str, ...]
 
 
-def parsed(request: Request[C], keys: Keys) -> C | None:
-    """The configuration, checked; None where it asks for nothing to be done, whatever else it holds."""
-    config = request.plugin.parse(keys)
-    if config is not None:
-        log_options(keys, "")
-    return config
+_READ: dict[tuple[str, str], Configured[Any]] = {}  # by plugin and configuration
+
+
+def configured(request: Request[C]) -> Configured[C]:
+    """The configuration of a call. It is the same in each call for a network, but for what the runtime
+    adds, so a process that answers many reads it once."""
+    own = {k: v for k, v in request.call.config.items() if k.casefold() not in OF_THE_CALL}
+    place = request.plugin.name, json.dumps(own)
+    if place not in _READ:
+        keys = Keys(own, request.plugin.aliases)
+        config = request.plugin.parse(keys)
+        if config is not None:
+            log_options(keys, "")
+        if len(_READ) >= MOST_READ:
+            _READ.clear()
+        _READ[place] = Configured(config, tuple(keys.unknown()))
+    return _READ[place]
 
 
 def usable(request: Request[C]) -> C | None:
     """The configuration, if it still is one: an unusable one never makes DEL fail."""
     try:
-        return parsed(request, keys_of(request))
+        return configured(request).config
     except CniError:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from underlay.cni.delegate import check_addresses, forward
 from underlay.cni.errors import CniError, Drift, LimitedConnectivity, NotAvailable
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, Joining, MainPlugin, NodeKernel
-from underlay.cni.request import Request, attachment_of, facts_for, keys_of, parsed, previous_of
+from underlay.cni.request import Request, attachment_of, configured, facts_for, previous_of
 from underlay.cni.result import Result
 from underlay.cni.scene import Scene
 from underlay.cni.segment import segment_plan, underlay_of
@@ -17,7 +17,7 @@ FORWARDING = {4: "ipv4/conf/all/forwarding", 6: "ipv6/conf/all/forwarding"}
 
 def check(request: Request[C]) -> None:
     """Compares what ADD recorded with what is there; Drift names each thing that isn't."""
-    config = parsed(request, keys_of(request))
+    config = configured(request).config
     if config is None:
         return
     previous = previous_of(request)
@@ -67,7 +67,7 @@ def _is_later(obj: Object, found: Object | None, previous: Result) -> bool:
 
 def status(request: Request[C]) -> None:
     """Tries one object of each kind that the plugin makes, in a namespace made for it."""
-    config = parsed(request, keys_of(request))
+    config = configured(request).config
     if config is not None and isinstance(request.plugin, MainPlugin):
         _look_at_segments(request.plugin, config, request)
     try:
