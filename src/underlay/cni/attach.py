@@ -71,7 +71,7 @@ def _forget(record: Record, scene: Scene) -> list[CniError]:
 
 def withdraw(record: Record, scene: Scene) -> list[CniError]:
     """Takes off a NIC that is about to go. Its record stays where something could not be removed."""
-    failures = _take_off(record.plan, record.name, record.ifname, scene)
+    failures = take_off(record.plan, record.name, record.ifname, scene)
     if failures:
         return failures  # what is still there keeps its addresses, and its segment
     failures = give_back(record, scene)
@@ -82,16 +82,12 @@ def withdraw(record: Record, scene: Scene) -> list[CniError]:
     return failures
 
 
-def withdraw_traces(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
-    """The same for one that has no record, or one that can't be read: `plan` is what it may have left."""
-    failures = _take_off(plan, name, ifname, scene)
-    if not failures:
-        scene.pod.delete(name)
-    return failures
+def take_off(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
+    """Removes what a plan wanted for a NIC that is about to go; its record and its addresses stay.
 
-
-def _take_off(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:
-    """What the NIC's going means for the pod's others is put right as far as it goes: it never keeps it."""
+    What its going means for the pod's other NICs is put right as far as it goes: it never keeps one
+    from going.
+    """
     failures = revert(plan, kept(scene.pod, name), scene.kernel)
     unsettled = settle_main_default(scene.pod, scene.kernel, scene.log, without=name, leaving=ifname)
     for failure in unsettled:

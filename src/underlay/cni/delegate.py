@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from underlay.cni.errors import CniError, DecodingFailure, Internal, InvalidConfig, by_code
+from underlay.cni.errors import CniError, DecodingFailure, Internal, InvalidConfig, IoFailure, by_code
 from underlay.cni.plugin import Node
 from underlay.cni.result import Result, parse, render
 from underlay.records import Record
@@ -15,6 +15,10 @@ from underlay.records import Record
 Json = dict[str, Any]
 OWN_NETNS = "/proc/self/ns/net"  # the node's, where an address is for the node itself
 UNKNOWN_COMMAND = 4  # how a plugin answers a verb that is newer than it
+
+
+class NotExecuted(IoFailure):
+    """The node: the plugin was never begun, so it can't have done anything."""
 
 
 def add_addresses(record: Record, node: Node, path: tuple[str, ...]) -> Result:
@@ -66,7 +70,10 @@ def _call(
 ) -> Json | None:
     name = _name(ipam)
     env = {**variables, "CNI_COMMAND": verb, "CNI_PATH": os.pathsep.join(path)}
-    code, output = node.execute(executable(name, path), env, json.dumps(ipam["config"]).encode())
+    try:
+        code, output = node.execute(executable(name, path), env, json.dumps(ipam["config"]).encode())
+    except IoFailure as error:
+        raise NotExecuted(error.msg, error.details) from error
     answer = _decoded(output)
     if code:
         raise _refusal(name, verb, answer)

@@ -36,10 +36,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def spelling(document: Mapping[str, Any], key: str) -> str | None:
     """Give the key as the document spells it: exactly, else in another case; None if absent."""
-    if key in document:
-        return key
-    folded = key.casefold()
-    return next((name for name in reversed(tuple(document)) if name.casefold() == folded), None)
+    return key if key in document else spellings(document).get(key.casefold())
+
+
+def spellings(document: Mapping[str, Any]) -> dict[str, str]:
+    """Give the keys by their folded form; where two differ in case only, the last one."""
+    return {name.casefold(): name for name in document}
 
 
 def get(document: Mapping[str, Any], key: str) -> Any:

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from underlay.cni.document import shown, spelling
+from underlay.cni.document import shown, spellings
 from underlay.cni.errors import InvalidConfig, UnsupportedField
 from underlay.cni.value import Network, Value, same
 from underlay.log import LEVELS, OLDER_LEVELS, LogOptions
@@ -67,6 +67,7 @@ class Keys:
 
     def __init__(self, config: Mapping[str, Any], aliases: Aliases = NO_ALIASES, where: str = "") -> None:
         self._config = config
+        self._spellings = spellings(config)
         self._aliases = aliases
         self._where = where
         self._asked: dict[str, str] = {}  # the names that were looked for, by their folded form
@@ -179,8 +180,9 @@ class Keys:
         return messages + [message for section in inner for message in section.unknown()]
 
     def _written(self, key: str) -> Value | None:
-        self._asked[key.casefold()] = key
-        name = spelling(self._config, key)
+        folded = key.casefold()
+        self._asked[folded] = key
+        name = key if key in self._config else self._spellings.get(folded)
         if name is None or self._config[name] is None:
             return None
         return Value(self._path(name), self._config[name])

@@ -11,8 +11,8 @@ from ipaddress import ip_interface
 
 from underlay.claims import CLAIM, claim_route
 from underlay.cni.claim import Claimant, claim, release
-from underlay.cni.delegate import add_addresses, delete_addresses, executable
-from underlay.cni.errors import CniError, Conflict, InvalidConfig, IoFailure
+from underlay.cni.delegate import NotExecuted, add_addresses, delete_addresses, executable
+from underlay.cni.errors import CniError, Conflict, InvalidConfig
 from underlay.cni.plugin import Delegated, Wanted
 from underlay.cni.result import IpConfig, Result
 from underlay.cni.scene import Scene
@@ -33,8 +33,8 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
         scene.pod.write(asking)
         try:
             return asking, add_addresses(asking, scene.node, scene.path)
-        except IoFailure:
-            scene.pod.write(record)  # it was not executed, so it can't have given anything
+        except NotExecuted:
+            scene.pod.write(record)  # nothing was given
             raise
     dev = _link(ipam, scene)
 

@@ -88,15 +88,16 @@ def configured(request: Request[C]) -> Configured[C]:
     adds, so a process that answers many reads it once."""
     own = {k: v for k, v in request.call.config.items() if k.casefold() not in OF_THE_CALL}
     place = request.plugin.name, json.dumps(own)
-    if place not in _READ:
+    read = _READ.get(place)
+    if read is None:
         keys = Keys(own, request.plugin.aliases)
         config = request.plugin.parse(keys)
         if config is not None:
             log_options(keys, "")
         if len(_READ) >= MOST_READ:
             _READ.clear()
-        _READ[place] = Configured(config, tuple(keys.unknown()))
-    return _READ[place]
+        read = _READ[place] = Configured(config, tuple(keys.unknown()))
+    return read
 
 
 def usable(request: Request[C]) -> C | None:

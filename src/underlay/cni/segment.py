@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_interface
+from typing import Any
 
 from underlay.cni.delegate import OWN_NETNS
 from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
@@ -76,10 +77,14 @@ def holders(plugin: str, ipam: Delegated, node: Node) -> list[tuple[str, str]]:
     for name in node.records.segments(plugin):
         with node.records.segment(name) as segment:
             known = segment.record()
-        asked = known.ipam.get("config", {}) if known else {}
-        if known and all(asked.get(key) == ipam.config.get(key) for key in ("name", "ipam")):
+        if known and known.ipam and _store(known.ipam["config"]) == _store(ipam.config):
             found.append((known.container_id, known.ifname))
     return found
+
+
+def _store(config: dict[str, Any]) -> tuple[Any, Any]:
+    """Which addresses an IPAM plugin means: those that it keeps for the network of that name."""
+    return config.get("name"), config["ipam"]["type"]
 
 
 def segment_plan(name: str, scene: Scene) -> tuple[Object, ...]:
