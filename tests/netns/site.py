@@ -167,7 +167,7 @@ class Attached:
 
 
 def one_node(world: World) -> Site:
-    """A node whose LAN has nobody else, in a third of the time that one with a gateway takes."""
+    """A node whose LAN has nobody else: it is made in a third of the time."""
     lan = Lan(world.outside.netns, LAN_A)
     return Site(world, (world.node(FIRST_NODE, lan),))
 

@@ -544,6 +544,54 @@ def test_the_answers_of_the_pod_are_its_own_after_a_macvlan_is_made_there(
     assert answer.name == "lo"
 
 
+class Unlucky(NodeKernel):
+    """It chooses the index of `lo`, which every namespace has."""
+
+    def new_index(self) -> int:
+        return 1
+
+
+def test_a_link_whose_index_is_taken_gets_another(namespaces: tuple[int, int]) -> None:
+    with closing(Unlucky(*namespaces)) as unlucky:
+        applied = apply([BLUE, *UP_BLUE, ETH0, LinkUp(POD, "eth0")], unlucky)
+
+        assert applied.added == (BLUE, *UP_BLUE, ETH0, LinkUp(POD, "eth0"))
+    assert found(ETH0, namespaces) == ETH0
+    assert found(LinkUp(POD, "eth0"), namespaces)
+
+
+def test_a_link_whose_index_and_name_are_taken_is_refused_by_name(namespaces: tuple[int, int]) -> None:
+    other = replace(ETH0, mac=MAC)
+    with closing(Unlucky(*namespaces)) as unlucky:
+        apply([BLUE, *UP_BLUE, other], unlucky)
+
+        with pytest.raises(Conflict) as refused:
+            apply([ETH0], unlucky)
+
+    assert f"there is: {other}" in refused.value.details
+    assert found(ETH0, namespaces) == other
+
+
+@pytest.mark.parametrize(
+    ("setting", "other"),
+    [
+        (Sysctl(POD, 4, "eth0", "arp_notify", 1), Sysctl(POD, 4, "eth0", "arp_notify", 0)),
+        (Sysctl(POD, 6, "eth0", "disable_ipv6", 1), Sysctl(POD, 6, "eth0", "disable_ipv6", 0)),
+        (LinkAddress(POD, "eth0", MAC), LinkAddress(POD, "eth0", ETH0.mac)),
+        (LinkAlias(POD, "eth0", "blue"), LinkAlias(POD, "eth0", "red")),
+    ],
+    ids=str,
+)
+def test_only_the_first_setting_of_a_new_link_replaces_nothing(
+    real: NodeKernel, namespaces: tuple[int, int], setting: Object, other: Object
+) -> None:
+    apply([BLUE, *UP_BLUE, ETH0, setting], real)
+
+    assert found(setting, namespaces) == setting
+    assert apply([setting], real) == ((), ())
+    assert apply([other], real).replaced == ((setting, other),)
+
+
 def test_a_macvlan_on_a_link_that_is_not_there_says_so(real: NodeKernel) -> None:
     with pytest.raises(KernelError, match="there is no link vx_blue in the host namespace"):
         apply([ETH0], real)
