@@ -160,6 +160,7 @@ def test_a_change_of_the_underlays_mtu_is_followed_by_the_next_pod(site: Site) -
     other = site.pod("b")
 
     for pod in (one, other):
+        pod.call("CHECK", prevResult=pod.result)
         assert json.loads(pod.pod.netns.run("ip", "-j", "link", "show", "eth0"))[0]["mtu"] == 1350
     assert failures(every_way(one, other)) == []
 

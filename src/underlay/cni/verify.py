@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from underlay.cni.delegate import check_addresses, forward
 from underlay.cni.errors import CniError, Drift, LimitedConnectivity, NotAvailable
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, Joining, MainPlugin, NodeKernel
@@ -9,7 +11,7 @@ from underlay.cni.request import Request, attachment_of, configured, facts_for, 
 from underlay.cni.result import Result
 from underlay.cni.scene import Scene
 from underlay.cni.segment import segment_plan, underlay_of
-from underlay.objects import HOST, MAIN, OURS, LinkAddress, Object, Route
+from underlay.objects import HOST, MAIN, OURS, LinkAddress, Macvlan, Object, Route
 from underlay.plan import apply, missing
 
 FORWARDING = {4: "ipv4/conf/all/forwarding", 6: "ipv6/conf/all/forwarding"}
@@ -25,7 +27,11 @@ def check(request: Request[C]) -> None:
     with request.scene() as scene:
         wanted = _wanted(request, config, attachment, scene)
         lacking = missing(wanted, scene.kernel)
-    differences = [(obj, found) for obj, found in lacking if not _is_later(obj, found, previous)]
+    differences = [
+        (obj, found)
+        for obj, found in lacking
+        if not _is_later(obj, found, previous) and not _has_followed(obj, found)
+    ]
     if differences:
         lines = [f"{obj}" + (f"   (there is: {found})" if found else "") for obj, found in differences]
         raise Drift(
@@ -63,6 +69,13 @@ def _is_later(obj: Object, found: Object | None, previous: Result) -> bool:
     if not isinstance(obj, LinkAddress) or not isinstance(found, LinkAddress):
         return False
     return any(nic.name == obj.dev and nic.mac.lower() == found.mac for nic in previous.interfaces)
+
+
+def _has_followed(obj: Object, found: Object | None) -> bool:
+    """Whether a NIC has only taken the lower MTU of the link that it is on, as the kernel lets it."""
+    if not isinstance(obj, Macvlan) or not isinstance(found, Macvlan):
+        return False
+    return found.mtu < obj.mtu and replace(found, mtu=obj.mtu) == obj
 
 
 def status(request: Request[C]) -> None:
