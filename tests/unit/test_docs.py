@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -18,18 +18,24 @@ import pytest
 
 from tests.repo.tree import ROOT
 from tests.unit import test_router as router
+from tests.unit.refusals import BLUE, joining, refusals
 from tests.unit.test_veth import IPV4, NIC, SUBNETS, planned
+from tests.unit.test_vxlan import LAN
+from underlay.claims import claim_route
 from underlay.cni import errors
 from underlay.cni.call import SUPPORTED
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError
 from underlay.cni.keys import NO_ALIASES, Alias, Aliases, Keys, log_options
+from underlay.cni.plugin import Attachment, ChainedPlugin, MainPlugin, Membership
 from underlay.cni.probing import Patience, Probing, refuse_conflict, refuse_silent_gateways
+from underlay.cni.result import IpConfig, Result
 from underlay.cni.value import Network, Value
 from underlay.log import LEVELS, LogOptions
 from underlay.objects import IP, Ns
 from underlay.oneshot import LOGS, STATE, answer
 from underlay.plugins import PLUGINS
+from underlay.plugins.routetable import OF_MAIN
 from underlay.plugins.vxlan_config import parse as parse_networks
 from underlay.plugins.vxlan_options import Device
 
@@ -189,7 +195,6 @@ def test_aliases_defaults_and_allowed_values_are_those_of_the_code(plugin: str) 
                 assert (key, bool(cell), "`" in cell) == (key, True, False)
 
 
-BLUE = {"name": "blue", "id": 1, "cidr": "10.66.0.0/24", "peers": ["192.168.50.11"]}
 OPTION = "vxlans.options."
 
 
@@ -303,9 +308,20 @@ def other_refusals() -> Iterator[CniError]:
 
 
 def test_the_messages_from_elsewhere_are_quoted_too() -> None:
-    found = {error.msg: str(error.code) for error in other_refusals()}
+    found = {error.msg: str(error.code) for error in (*other_refusals(), *refusals())}
 
-    assert {msg: quoted().get(msg, [""])[0] for msg in found} == found
+    assert {msg: code_beside(msg) for msg in found} == found
+
+
+def code_beside(msg: str) -> str:
+    """The code that the reference gives to a message; "" where it has none that fits."""
+    fitting = [cells[0] for shown, cells in quoted().items() if re.fullmatch(pattern_of(shown), msg)]
+    return "".join(dict.fromkeys(fitting))
+
+
+def pattern_of(shown: str) -> str:
+    """An ellipsis stands for names and numbers of a real node."""
+    return ".+".join(map(re.escape, shown.split("\N{HORIZONTAL ELLIPSIS}")))
 
 
 def test_a_chain_without_prev_result_gets_the_message_that_is_quoted() -> None:
@@ -323,7 +339,7 @@ def test_a_chain_without_prev_result_gets_the_message_that_is_quoted() -> None:
 
 def test_nothing_is_quoted_that_no_test_has_seen() -> None:
     """But for messages with names and numbers of a real node, which have an ellipsis."""
-    seen = {error.msg for error in (*map(refusal, WRONG), *other_refusals())}
+    seen = {error.msg for error in (*map(refusal, WRONG), *other_refusals(), *refusals())}
     whole = {msg for msg in quoted() if "\N{HORIZONTAL ELLIPSIS}" not in msg}
 
     assert {msg for msg in whole - seen if not msg.startswith("prevResult is missing")} == set()
@@ -341,15 +357,26 @@ def listed_plugins(path: Path) -> list[dict[str, Any]]:
 def test_every_example_is_a_chain_that_we_understand_whole(path: Path) -> None:
     first, *chained = listed_plugins(path)
 
-    assert first["type"] not in PLUGINS  # none of ours makes the NIC
-    assert chained
-    for each in chained:
+    assert isinstance(PLUGINS.get(first["type"]), MainPlugin | None)
+    assert all(isinstance(PLUGINS[each["type"]], ChainedPlugin) for each in chained)
+    assert [each for each in (first, *chained) if ours_in(each)]
+    for each in (first, *chained):
         assert_is_understood(each)
 
 
+def ours_in(config: Mapping[str, Any]) -> str:
+    """The plugin of ours that reads it: the one that it is for, or the IPAM plugin of a foreign one."""
+    kind, ipam = config.get("type", ""), config.get("ipam", {}).get("type", "")
+    return kind if kind in PLUGINS else ipam if ipam in PLUGINS else ""
+
+
 def assert_is_understood(config: Mapping[str, Any]) -> None:
-    keys = Keys(config, PLUGINS[config["type"]].aliases)
-    assert PLUGINS[config["type"]].parse(keys) is not None or config.get("skip_call")
+    name = ours_in(config)
+    if not name:
+        return
+    read = config if config.get("type") == name else {key: config.get(key) for key in ("ipam", *OF_MAIN)}
+    keys = Keys(read, PLUGINS[name].aliases)
+    assert PLUGINS[name].parse(keys) is not None or config.get("skip_call")
     log_options(keys, "")
     assert keys.unknown() == []
 
@@ -359,8 +386,7 @@ def test_json_in_the_pages_is_json_and_ours_is_understood(path: Path) -> None:
     for block in re.findall(r"(?ms)^```json\n(.*?)^```$", path.read_text(encoding="utf-8")):
         document = json.loads(block)
         for config in document.get("plugins", [document]):
-            if config.get("type") in PLUGINS:
-                assert_is_understood(config)
+            assert_is_understood(config)
 
 
 def test_the_plugin_that_the_guide_builds_does_what_its_tests_say(
@@ -440,10 +466,26 @@ def test_the_numbers_of_the_journeys_are_those_of_the_code() -> None:
         str(int(tables_of["lan0"]) - NIC.index),
         pod_end,
         str(len(host_end.removeprefix("veth"))),
+        *in_force_of_vxlan(),
     ]
     said = [row.rpartition("| ")[2].strip(" |") for row in rows_of(section_of(JOURNEYS, "Numbers in force"))]
 
-    assert said == [f"`{value}`" for value in in_force]
+    assert said == [", ".join(f"`{value}`" for value in value.split()) for value in in_force]
+
+
+def in_force_of_vxlan() -> list[str]:
+    way, pod = joining(), Attachment("c0ffee", "eth0", "networks", "")
+    plan = way.node(LAN, (ip_interface("10.66.0.7/24"),))
+    nic, _ = way.nic(pod, Result(ips=(IpConfig(ip_interface("10.66.0.9/24")),)), Membership((), plan))
+    node = str(plan)
+    return [
+        only(r"proto (\d+)", str(claim_route(ip_address("10.66.0.9"), "mv_blue"))),
+        " ".join(re.findall(r"link add (\w+_)blue", node)),
+        only(r"address (..):", f"{node}\n{nic}"),
+        str(int(only(r"lookup (\d+)", node)) - BLUE["id"]),
+        only(r"priority (\d+)", node),
+        only(r"dstport (\d+)", node),
+    ]
 
 
 def only(pattern: str, text: str) -> str:
