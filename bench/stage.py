@@ -18,6 +18,7 @@ from underlay.lab.namespace import Netns, create, delete
 from underlay.lab.pod import Json, Pod
 from underlay.lab.topology import GATEWAY, Host, Lan, Node
 from underlay.netlink.facts import NodeKernel
+from underlay.netlink.watch import Watch
 from underlay.oneshot import OwnNode
 
 LAN = subnets("10.6.0.0/16", "fd00:6::/64")
@@ -55,9 +56,14 @@ def calls(config: Json, pod: Pod, ifname: str) -> Calls:
 
 
 class ClosableNode(OwnNode):
-    """The node as calls in this process see it. To be closed."""
+    """The node as calls in a process that stays see it. To be closed."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.memory = self.watch = Watch(self._host)
 
     def close(self) -> None:
+        self.watch.close()
         os.close(self._host)
 
 

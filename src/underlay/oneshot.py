@@ -18,6 +18,7 @@ from underlay import netns
 from underlay.cni.call import Call, about, read_call, stated_version
 from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, as_json
 from underlay.cni.keys import Keys, log_options
+from underlay.cni.plugin import Memory
 from underlay.cni.request import Request
 from underlay.cni.verbs import run
 from underlay.log import Log, LogOptions
@@ -40,6 +41,7 @@ class OwnNode:
         self._state = state
         self._may_be_pod = may_be_pod
         self._host = os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC)
+        self.memory: Memory | None = None
 
     @cached_property
     def records(self) -> Records:

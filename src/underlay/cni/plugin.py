@@ -135,6 +135,10 @@ class Joining(Protocol):
         """The segment's, as its record is called: `<plugin>:<name>`."""
 
     @property
+    def definition(self) -> object:
+        """The segment as it is configured: equal where what `node` gives is."""
+
+    @property
     def dev(self) -> str:
         """The node's own link in the segment, by which it reaches the pods there."""
 
@@ -221,8 +225,25 @@ class NodeKernel(Kernel, ClaimKernel, Lan, Protocol):
         """Whether a table of the host holds a route of ours; costs the same however many it holds."""
 
 
+class Memory(Protocol):
+    """What a process that stays has found in a host's namespace, as long as nothing has changed there."""
+
+    def changes(self) -> int:
+        """How many there were until now."""
+
+    def recall(self, name: str, changes: int) -> Any:
+        """What was kept under that name when as many changes had been counted; None where none was."""
+
+    def keep(self, name: str, changes: int, what: Any) -> None:
+        """Remembers what was found after so many changes."""
+
+
 class Node(Protocol):
     """Where a call acts: a host namespace, its records, and the pods' namespaces."""
+
+    @property
+    def memory(self) -> Memory | None:
+        """None in a process that answers one call."""
 
     @property
     def records(self) -> Records: ...

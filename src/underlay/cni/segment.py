@@ -29,19 +29,37 @@ GATEWAYS = "gateways"
 
 def join(joining: Joining, user: Record, scene: Scene) -> Membership:
     """Makes the node a member, or mends what is missing, and notes `user` as one who needs it."""
-    underlay = underlay_of(joining, scene.kernel)
     with scene.node.records.segment(joining.name) as segment:
         inside = replace(scene, pod=segment)
-        known = segment.record()
-        if known and not _is_finished(known):  # a call was killed while it made this
-            first_of(_unmake(known, inside))
-            known = None
-        if known:
-            member = _kept_up(joining, known, underlay, segment, inside)
-        else:
-            member = _made(joining, underlay, inside)
+        member = _recalled(joining, segment.record(), scene) or _looked_at(joining, segment, inside)
         segment.add_user(user.owner)
         return member
+
+
+def _recalled(joining: Joining, known: Record | None, scene: Scene) -> Membership | None:
+    """What an earlier call of this process has found, if nothing has changed since."""
+    memory = scene.node.memory
+    kept = memory.recall(joining.name, memory.changes()) if memory else None
+    if not kept:
+        return None
+    found, definition, member = kept
+    return member if (found, definition) == (known, joining.definition) else None
+
+
+def _looked_at(joining: Joining, segment: SegmentRecords, scene: Scene) -> Membership:
+    memory = scene.node.memory
+    changes = memory.changes() if memory else 0
+    underlay = underlay_of(joining, scene.kernel)
+    known = segment.record()
+    if known and not _is_finished(known):  # a call was killed while it made this
+        first_of(_unmake(known, scene))
+        known = None
+    if known is None:
+        return _made(joining, underlay, scene)
+    member = _kept_up(joining, known, underlay, segment, scene)
+    if memory:
+        memory.keep(joining.name, changes, (known, joining.definition, member))
+    return member
 
 
 def rejoin(user: Record, scene: Scene) -> bool:

@@ -82,6 +82,10 @@ class VxlanJoining:
         return f"vxlan:{self.network.name}"
 
     @property
+    def definition(self) -> object:
+        return self.network
+
+    @property
     def dev(self) -> str:
         return self.network.mv
 
