@@ -25,7 +25,7 @@ OLDER_LEVELS = {"warning": "warn", "fatal": "error", "panic": "error"}  # names 
 
 # NONBLOCK: a FIFO that nobody reads is an error at once, and not a call that hangs
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-DAY = 86400
+HOUR, DAY = 3600, 86400
 STDERR = 2
 
 
@@ -48,7 +48,6 @@ class Log:
         self._options = options
         self._context = context
         self._threshold = _rank(options.level)
-        self._has_tidied = False
 
     def event(self, event: str, /, level: str = "info", **fields: Any) -> None:
         """Log one event, a short name with dashes; a disk that refuses the line is no error."""
@@ -66,12 +65,12 @@ class Log:
             _to_stderr(record | {"log_file": self._options.file, "log_error": str(error)})
 
     def _append(self, line: bytes) -> None:
-        is_due = not self._has_tidied and _has_expired(self._options)
-        self._has_tidied = True
+        has_looked = False
         while True:
             with _opened(self._options.file) as fd:
+                is_due = not has_looked and _is_first_of_hour(fd) and _has_expired(self._options)
+                has_looked = True
                 if is_due or _is_full(fd, len(line), self._options):
-                    is_due = False
                     _rotate(fd, len(line), self._options)
                     continue
                 fcntl.flock(fd, fcntl.LOCK_SH)
@@ -123,6 +122,12 @@ def _is_current(fd: int, file: str) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(fd), named)
+
+
+def _is_first_of_hour(fd: int) -> bool:
+    """Say whether the file is new, or was last written in another hour: then old files are looked for."""
+    status = os.fstat(fd)
+    return status.st_size == 0 or int(status.st_mtime / HOUR) != int(time.time() / HOUR)
 
 
 def _is_full(fd: int, more: int, options: LogOptions) -> bool:

@@ -45,6 +45,9 @@ def entered(fd: int) -> Iterator[None]:
     """Puts this thread into the namespace of `fd`, and back, whatever happens inside."""
     own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        if is_same(fd, own):  # the node's, where a call mostly is: two system calls less
+            yield
+            return
         _setns(fd)
         try:
             yield

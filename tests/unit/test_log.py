@@ -170,6 +170,20 @@ def test_rotated_files_that_are_too_old_go_without_waiting_for_a_rotation(file: 
     assert numbered(file) == ["veth.log", "veth.log.1", "veth.log.old"]
 
 
+def test_rotated_files_that_are_too_old_are_looked_for_with_the_first_line_of_an_hour(file: Path) -> None:
+    log = Log(LogOptions(file=str(file), max_age_days=5))
+    log.event("tick")
+    old = file.with_name("veth.log.1")
+    old.touch()
+    os.utime(old, (0, 0))
+    an_hour_ago = time.time() - 3600
+    os.utime(file, (an_hour_ago, an_hour_ago))
+    log.event("tick")
+
+    assert numbered(file) == ["veth.log"]
+    assert len(lines(file)) == 2
+
+
 def test_without_an_age_limit_old_files_are_kept(file: Path) -> None:
     file.parent.mkdir()
     old = file.with_name("veth.log.1")

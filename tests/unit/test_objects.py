@@ -83,6 +83,9 @@ class Memory:
     def dev(self, ns: Ns, index: int) -> str:
         return DEVS[index - 1] if 0 < index <= len(DEVS) else ""
 
+    def new_index(self) -> int:
+        return 100
+
     def netns_fd(self, ns: Ns) -> int:
         return 7
 

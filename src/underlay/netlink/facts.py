@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence, Set
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from underlay import probe
 from underlay.cni.claim import Way
@@ -21,10 +20,10 @@ from underlay.objects.route import (
     RTA_MULTIPATH,
     RTA_OIF,
     RTA_PREFSRC,
-    RTA_TABLE,
     RTA_VIA,
     RTN_UNICAST,
     RTNEXTHOP,
+    destination,
     routes,
     routes_request,
 )
@@ -32,7 +31,6 @@ from underlay.objects.rule import rules
 from underlay.objects.wire import (
     AF_INET,
     AF_INET6,
-    ATTRIBUTE,
     DUMP,
     IFINFO,
     IFLA_EXT_MASK,
@@ -49,6 +47,7 @@ from underlay.objects.wire import (
     family_of,
     i32,
     ifinfo,
+    interface,
     number,
     u32,
 )
@@ -59,7 +58,6 @@ IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_DADFAILED = 0x08
 SCOPE_UNIVERSE = 0
 RTM_GETNETCONF = 82
-TABLE_AND_DST = struct.Struct("=HH4xHH")  # two attributes of a route: the one whole, the other's header
 RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST = 2, 3, 5
 # rtnetlink.h, RTPROT_*: gated, mrt, zebra, bird, dnrouted, xorp, ntk, mrouted, babel, openr, bgp, isis,
 # ospf, rip, eigrp; each is the number of what finds routes by speaking with other machines
@@ -169,7 +167,7 @@ class NodeKernel(Netlink):
 
     def host_routes(self, version: int) -> HostRoutes:
         """The host's main table as it is now: never what was read before."""
-        self._forget()
+        self._forget(links=True)
         return HostRoutes(version, self.dump(HOST, routes_request(version, MAIN)))
 
     def is_own(self, ip: IP) -> bool:
@@ -193,7 +191,7 @@ class HostRoutes:
         family, bits = family_of(version), 32 if version == 4 else 128
         for body in bodies:
             if body[1] == bits and body[0] == family:
-                self._bodies.setdefault(_destination(body), []).append(body)
+                self._bodies.setdefault(int.from_bytes(destination(body), "big"), []).append(body)
 
     @property
     def numbers(self) -> Set[int]:
@@ -201,16 +199,6 @@ class HostRoutes:
 
     def ways(self, ip: IP) -> list[Way]:
         return [way for body in self._bodies.get(int(ip), ()) for way in _ways(body)]
-
-
-def _destination(body: bytes) -> int:
-    """The address of a route to a single one, as a number."""
-    # The kernel begins with the table, then comes this: to look there costs a tenth of reading them all.
-    size, table, length, dst = TABLE_AND_DST.unpack_from(body, ROUTE.size)
-    if (size, table, dst) == (8, RTA_TABLE, RTA_DST):
-        start = ROUTE.size + TABLE_AND_DST.size
-        return int.from_bytes(body[start : start + length - ATTRIBUTE.size], "big")
-    return int.from_bytes(attributes(body, ROUTE.size)[RTA_DST], "big")
 
 
 def _ways(body: bytes) -> Iterator[Way]:
@@ -249,11 +237,7 @@ def _addresses(kernel: Netlink, ns: Ns, index: int = 0, but: int = 0) -> Iterato
         flags = u32(attrs[IFA_FLAGS]) if IFA_FLAGS in attrs else flags
         if not flags & IFA_F_DADFAILED:
             own = attrs.get(IFA_LOCAL) or attrs[IFA_ADDRESS]
-            yield on, _interface(own, length)
-
-
-def _interface(packed: bytes, length: int) -> IPv4Interface | IPv6Interface:
-    return ip_interface((packed, length))
+            yield on, interface(own, length)
 
 
 def _route_to(kernel: Netlink, ip: IP) -> bytes | None:

@@ -7,19 +7,34 @@ object itself; what it knows is how requests travel: which can share a datagram,
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from underlay.cni.errors import CniError, KernelError
 from underlay.netlink.socket import NetlinkSocket, Refused, Reply
 from underlay.netns import entered
-from underlay.objects import HOST, POD, Ns, Object, Request, Route, View, Write, links_of, made_in
+from underlay.objects import (
+    HOST,
+    POD,
+    Ns,
+    Object,
+    Request,
+    Route,
+    View,
+    Write,
+    links_of,
+    made_in,
+    stands_on,
+)
 from underlay.objects.link import Link, decode_link, link_by_index, link_by_name
-from underlay.objects.wire import EXCL, RTM_NEWLINK, Message
+from underlay.objects.wire import EXCL, IFINFO, RTM_DELLINK, RTM_NEWLINK, Message, ifinfo
 from underlay.plan import Added, Found, Outcome
 
 # What these say of is not there; EAFNOSUPPORT: nothing of IPv6 is, on a kernel without it.
 GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 PROC = "/proc/sys/net/"
+CHANGES_OF_LINKS = {RTM_NEWLINK, RTM_DELLINK}  # no other request changes what a link says of itself
+FIRST_INDEX = 1 << 23  # of those that we choose: the kernel counts from 1, and does not get there
 Encode = Callable[[View], Request | None]
 
 
@@ -34,6 +49,7 @@ class Netlink:
         self._links: dict[tuple[Ns, str], Link | None] = {}
         self._dumps: dict[tuple[Ns, Message], list[bytes]] = {}
         self._grouped: dict[tuple[Ns, Message], dict[Hashable, list[bytes]]] = {}
+        self._untouched: set[tuple[Ns, str]] = set()  # links that were made, and nothing on them since
 
     def close(self) -> None:
         for opened in self._sockets.values():
@@ -49,7 +65,7 @@ class Netlink:
         """A run is what can share one datagram: sent to one namespace, up to a link that the rest needs."""
         ns = made_in(objects[0])
         outcomes: list[Outcome | None] = []
-        batch: list[Message] = []
+        batch: list[tuple[Object, Message]] = []
         for obj in objects:
             if made_in(obj) != ns:
                 break
@@ -68,34 +84,66 @@ class Netlink:
                     break
                 continue
             outcomes.append(None)  # known when the batch has been answered
-            batch.append(step)
+            batch.append((obj, step))
             if step.type == RTM_NEWLINK and step.flags & EXCL:
                 break
-        replies = iter(self._send(ns, batch))
-        pairs = zip(objects, outcomes, strict=False)
-        return [self._outcome(obj, next(replies)) if outcome is None else outcome for obj, outcome in pairs]
+        answers = iter(self._make(ns, batch))
+        return [next(answers) if outcome is None else outcome for outcome in outcomes]
 
     def _step(self, obj: Object) -> Request | Found:
-        """What `obj` takes: a request; or, for a setting, which is changed and not made, what it is now."""
+        """What `obj` takes: a request; or, for a setting, which is changed and not made, what it is now.
+
+        What a setting of a link is that this call has just made is nobody's, and not looked at.
+        """
         request = obj.add(self)
-        if isinstance(request, Message) and request.flags & EXCL:
+        if isinstance(request, Message) and (request.flags & EXCL or stands_on(obj) in self._untouched):
             return request
         found = obj.found(self)
         return request if found is None else Found(found)
 
+    def _make(self, ns: Ns, batch: Sequence[tuple[Object, Message]]) -> list[Outcome]:
+        replies = self._send(ns, [request for _, request in batch])
+        self._untouched -= {stands_on(obj) for obj, _ in batch}
+        return [self._answered(*sent, reply) for sent, reply in zip(batch, replies, strict=True)]
+
+    def _answered(self, obj: Object, request: Message, reply: Reply) -> Outcome:
+        if self._has_taken_index(obj, request, reply):
+            request = request._replace(body=ifinfo() + request.body[IFINFO.size :])  # the kernel chooses
+            (reply,) = self._send(made_in(obj), [request])
+        if reply.refused is None and links_of(obj):
+            self._learn_indexes(obj, request, reply)
+        return self._outcome(obj, reply)
+
+    def _has_taken_index(self, obj: Object, request: Message, reply: Reply) -> bool:
+        """Whether a new link was to get an index that another one has.
+
+        Before Linux 6.13 it must be free in the namespace too that the request is sent to.
+        """
+        if reply.refused is None or reply.refused.errno not in (errno.EEXIST, errno.EBUSY):
+            return False
+        index = _index_in(request) if links_of(obj) else 0
+        return index > 0 and any(self.link_at(ns, index) for ns in self._netns)
+
     def _outcome(self, obj: Object, reply: Reply) -> Outcome:
         if reply.refused is None:
-            self._learn_indexes(obj, reply)
             return Added()
         if reply.refused.errno == errno.EEXIST:
             return Found(obj.found(self))
         return _error(obj, reply.refused)
 
-    def _learn_indexes(self, obj: Object, reply: Reply) -> None:
-        """The echo of a new link carries its index, that of a pair both, which saves asking for them."""
+    def _learn_indexes(self, obj: Object, request: Message, reply: Reply) -> None:
+        """A new link has the index of its request, or the echo carries it, for a pair both; else it is
+        asked for when it is needed."""
+        links = links_of(obj)
+        self._untouched.update(links)
+        indexes: tuple[int, ...] = (_index_in(request),)
         if reply.bodies:
             made = decode_link(reply.bodies[0])
-            self._indexes.update(zip(links_of(obj), (made.index, made.peer), strict=False))
+            indexes = made.index, made.peer
+        for link, index in zip(links, indexes, strict=False):
+            self._indexes.pop(link, None)  # of an earlier link of that name
+            if index:
+                self._indexes[link] = index
 
     def replace(self, old: Object, new: Object) -> None:
         for ns, request in new.replace(self):
@@ -107,6 +155,7 @@ class Netlink:
         failures = self._send_each((obj, obj.remove) for obj in objects if obj.ns in self._netns)
         self._indexes.clear()  # a link that is made again has another index
         self._names.clear()
+        self._untouched.clear()
         return failures
 
     def restore(self, routes: Iterable[Route]) -> list[CniError]:
@@ -170,6 +219,10 @@ class Netlink:
             self._names[ns, index] = link.name if link else ""
         return self._names[ns, index]
 
+    def new_index(self) -> int:
+        """One that is most probably free, and no earlier link had."""
+        return FIRST_INDEX + int.from_bytes(os.urandom(3), "big") % FIRST_INDEX
+
     def netns_fd(self, ns: Ns) -> int:
         return self._netns[ns]
 
@@ -224,11 +277,11 @@ class Netlink:
     def _send(self, ns: Ns, messages: Sequence[Message]) -> list[Reply]:
         if not messages:
             return []
-        self._forget()
+        self._forget(links=not CHANGES_OF_LINKS.isdisjoint(message.type for message in messages))
         return self._socket(ns).transact(messages)
 
     def _write(self, ns: Ns, request: Write) -> Reply:
-        self._forget()
+        self._forget(links=True)
         try:
             with entered(self._netns[ns]), open(PROC + request.path, "w") as file:
                 file.write(request.value)
@@ -236,11 +289,18 @@ class Netlink:
             return Reply(Refused(error.errno or errno.EIO, f"writing {PROC}{request.path}"), [])
         return Reply(None, [])
 
-    def _forget(self) -> None:
+    def _forget(self, *, links: bool) -> None:
         """What was read before a change says nothing about the time after it."""
-        self._links.clear()
+        if links:
+            self._links.clear()
         self._dumps.clear()
         self._grouped.clear()
+
+
+def _index_in(request: Message) -> int:
+    """The index in a request about a link; 0 where the kernel is to choose it."""
+    index: int = IFINFO.unpack_from(request.body)[2]
+    return index
 
 
 def _real_failures(obj: Object, reply: Reply) -> list[CniError]:

@@ -25,7 +25,9 @@ DUMP_INTERRUPTED = 0x10
 CAPPED, ACK_TLVS = 0x100, 0x200  # flags of an error message
 NLMSGERR_ATTR_MSG = 1
 BATCH = 100
-BUFFER = 256 * 1024  # bytes; a dump comes in pieces of at most 32 KiB
+# A dump comes in pieces of at most 32 KiB. From 128 KiB on malloc would map a buffer for each datagram, and
+# unmap it, which costs more than all the rest of a request.
+BUFFER = 64 * 1024
 DUMP_TRIES = 10
 
 
@@ -56,8 +58,6 @@ class NetlinkSocket:
             )
         for option in (NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
-        # Kept: one for each datagram would be mapped and unmapped each time, which costs more than the rest.
-        self._buffer = memoryview(bytearray(BUFFER))
         self._sequence = 0
 
     def close(self) -> None:
@@ -135,10 +135,9 @@ class NetlinkSocket:
 
     def _receive(self) -> list[tuple[int, int, int, bytes]]:
         """One datagram: type, flags, sequence number and body of each message in it."""
-        end = self._socket.recv_into(self._buffer)
-        data = self._buffer[:end].tobytes()
+        data = self._socket.recv(BUFFER)
         messages, start = [], 0
-        while start + HEADER.size <= end:
+        while start + HEADER.size <= len(data):
             size, kind, flags, sequence, _ = HEADER.unpack_from(data, start)
             messages.append((kind, flags, sequence, data[start + HEADER.size : start + size]))
             start += max(size + (-size % 4), HEADER.size)

@@ -6,7 +6,9 @@ kind is a new file, a name in `Object` below and a row in tests/netns/test_kerne
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, TypeVar, get_args
 
@@ -36,7 +38,7 @@ from underlay.objects.sysctl import Sysctl
 from underlay.objects.tx_queue_len import TxQueueLen
 from underlay.objects.veth_pair import VethPair
 from underlay.objects.vxlan import Vxlan
-from underlay.objects.wire import IP, Interface, Network
+from underlay.objects.wire import IP, REMEMBERED, Interface, Network
 
 Object = (
     VethPair
@@ -105,9 +107,18 @@ __all__ = [
 
 def as_json(obj: Object) -> dict[str, Any]:
     """An object as plain JSON: its kind, and the fields that differ from their defaults."""
-    values = {field.name: getattr(obj, field.name) for field in fields(obj)}
-    wanted = {f.name for f in fields(obj) if values[f.name] != f.default}
-    return {"kind": type(obj).__name__} | {name: _plain(values[name]) for name in values if name in wanted}
+    raw = {"kind": type(obj).__name__}
+    for name, default in _defaults(type(obj)):  # type: ignore[arg-type]
+        value = getattr(obj, name)
+        if value is not default and (default is MISSING or value != default):
+            raw[name] = _plain(value)
+    return raw
+
+
+@cache
+def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a dataclass, each with its default; MISSING for none."""
+    return tuple((field.name, field.default) for field in fields(kind))
 
 
 def from_json(raw: dict[str, Any]) -> Object:
@@ -115,16 +126,35 @@ def from_json(raw: dict[str, Any]) -> Object:
     kind: type[Object] = KINDS[raw["kind"]]
     parse = {"ns": Ns, **getattr(kind, "PARSE", {})}
     values = {k: v for k, v in raw.items() if k != "kind"}
-    return typed(kind, {k: parse[k](v) if k in parse and v is not None else v for k, v in values.items()})
+    for name in parse.keys() & values.keys():
+        values[name] = _parsed(parse[name], values[name])
+    return typed(kind, values)
+
+
+def _parsed(parse: Callable[[Any], Any], raw: Any) -> Any:
+    if isinstance(raw, str):
+        return _parsed_text(parse, raw)
+    return None if raw is None else parse(raw)
+
+
+@lru_cache(REMEMBERED)
+def _parsed_text(parse: Callable[[str], Any], text: str) -> Any:
+    return parse(text)
 
 
 def typed(kind: type[T], values: dict[str, Any]) -> T:
     """A dataclass of `values`; TypeError where a text, number or address is not what its field holds."""
-    for field in fields(kind):  # type: ignore[arg-type]
-        wanted = TYPES.get(str(field.type))
-        if wanted and field.name in values and not isinstance(values[field.name], wanted):
-            raise TypeError(f"{kind.__name__}.{field.name}: {values[field.name]!r}")
+    types = _types(kind)  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name in types and not isinstance(value, types[name]):
+            raise TypeError(f"{kind.__name__}.{name}: {value!r}")
     return kind(**values)
+
+
+@cache
+def _types(kind: type) -> dict[str, tuple[type, ...]]:
+    """What a dataclass's fields hold, of those whose type is in TYPES."""
+    return {field.name: TYPES[str(field.type)] for field in fields(kind) if str(field.type) in TYPES}
 
 
 def _plain(value: Any) -> Any:

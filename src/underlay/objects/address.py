@@ -21,6 +21,7 @@ from underlay.objects.wire import (
     attribute,
     attributes,
     family_of,
+    interface,
     u32,
 )
 
@@ -87,9 +88,7 @@ class Address:
         _, length, flags, _, _ = HEADER.unpack_from(body)
         attrs = attributes(body, HEADER.size)
         flags = u32(attrs[IFA_FLAGS]) if IFA_FLAGS in attrs else flags
-        return Address(
-            self.ns, self.dev, ip_interface((self.address.packed, length)), bool(flags & IFA_F_NODAD)
-        )
+        return Address(self.ns, self.dev, interface(self.address.packed, length), bool(flags & IFA_F_NODAD))
 
     def yields_to(self, new: Address) -> bool:
         return self.address == new.address

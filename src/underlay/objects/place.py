@@ -45,6 +45,9 @@ class View(Protocol):
     def dev(self, ns: Ns, index: int) -> str:
         """The name of the link with that index, "" where there is none."""
 
+    def new_index(self) -> int:
+        """An index for a link that is about to be made; where it is taken, the kernel chooses another."""
+
     def netns_fd(self, ns: Ns) -> int:
         """A descriptor of the namespace itself."""
 

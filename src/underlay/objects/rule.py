@@ -20,11 +20,13 @@ from underlay.objects.wire import (
     attribute,
     attributes,
     family_of,
+    network,
     number,
     u32,
 )
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, res1, res2, action, flags
+TABLE = 4  # where the header has the table, if it is a small number
 FRA_DST, FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 1, 2, 6, 15, 21
 FRA_SUPPRESS_PREFIXLEN = 14
 FR_ACT_TO_TBL = 1
@@ -70,7 +72,9 @@ class Rule:
         return header + b"".join(selected) + rest + attribute(FRA_PROTOCOL, bytes([self.proto]))
 
     def found(self, view: View) -> Rule | None:
-        return self if self in rules(view, self.ns, self.version) else None
+        request = _rules_request(self.version)
+        bodies = view.grouped(self.ns, request, _place).get((self.table, self.priority), ())
+        return self if any(_decode(self.ns, self.version, body) == self for body in bodies) else None
 
     def yields_to(self, new: Rule) -> bool:
         return self.proto == OURS
@@ -78,13 +82,23 @@ class Rule:
 
 def rules(view: View, ns: Ns, version: int) -> list[Rule]:
     """All rules of that shape in a namespace; those with other selectors are none of ours."""
-    request = Message(RTM_GETRULE, DUMP, HEADER.pack(family_of(version), *[0] * 8))
-    seen = (_decode(ns, version, body) for body in view.dump(ns, request))
+    seen = (_decode(ns, version, body) for body in view.dump(ns, _rules_request(version)))
     return [rule for rule in seen if rule]
 
 
+def _rules_request(version: int) -> Message:
+    return Message(RTM_GETRULE, DUMP, HEADER.pack(family_of(version), *[0] * 8))
+
+
+def _place(body: bytes) -> tuple[int, int]:
+    """Table and priority, by which a dump is grouped."""
+    attrs = attributes(body, HEADER.size)
+    table = u32(attrs[FRA_TABLE]) if FRA_TABLE in attrs else body[TABLE]
+    return table, u32(attrs[FRA_PRIORITY]) if FRA_PRIORITY in attrs else 0
+
+
 def _decode(ns: Ns, version: int, body: bytes) -> Rule | None:
-    family, dst_len, src_len, tos, table, _, _, action, flags = HEADER.unpack_from(body)
+    family, dst_len, src_len, tos, _, _, _, action, flags = HEADER.unpack_from(body)
     attrs = attributes(body, HEADER.size)
     if family != family_of(version) or tos or action != FR_ACT_TO_TBL:
         return None
@@ -92,14 +106,15 @@ def _decode(ns: Ns, version: int, body: bytes) -> Rule | None:
         return None
     if attrs.get(FRA_SUPPRESS_PREFIXLEN, b"\xff" * 4) != b"\xff" * 4:
         return None
+    table, priority = _place(body)
     return Rule(
         ns,
         version,
-        table=u32(attrs[FRA_TABLE]) if FRA_TABLE in attrs else table,
-        priority=u32(attrs[FRA_PRIORITY]) if FRA_PRIORITY in attrs else 0,
-        src=ip_network((attrs[FRA_SRC], src_len)) if FRA_SRC in attrs else None,
+        table=table,
+        priority=priority,
+        src=network(attrs[FRA_SRC], src_len) if FRA_SRC in attrs else None,
         proto=attrs.get(FRA_PROTOCOL, b"\0")[0],
-        dst=ip_network((attrs[FRA_DST], dst_len)) if FRA_DST in attrs else None,
+        dst=network(attrs[FRA_DST], dst_len) if FRA_DST in attrs else None,
     )
 
 

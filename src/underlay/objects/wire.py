@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import struct
 import sys
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from functools import lru_cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+    ip_network,
+)
 from typing import NamedTuple
 
 IP = IPv4Address | IPv6Address
@@ -37,6 +47,10 @@ IFLA_MASTER, IFLA_TXQLEN, IFLA_IFALIAS, IFLA_LINK_NETNSID = 10, 13, 20, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFF_UP = 1
 
+REMEMBERED = (
+    4096  # addresses. They never change, a node asks for the same ones all day, and to make one is dear
+)
+
 
 class Message(NamedTuple):
     """A request of the kernel: its type, its flags beside REQUEST and ACK, and what follows the header."""
@@ -63,13 +77,14 @@ def text(kind: int, value: str) -> bytes:
 def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
     """The attributes of `data` from `start`, by type; where a type comes twice, the last one."""
     found: dict[int, bytes] = {}
-    end = len(data)
-    while start + ATTRIBUTE.size <= end:
-        size, kind = ATTRIBUTE.unpack_from(data, start)
-        if size < ATTRIBUTE.size:
+    read, header = ATTRIBUTE.unpack_from, ATTRIBUTE.size  # local: this loop is the dearest part of any reply
+    last = len(data) - header
+    while start <= last:
+        size, kind = read(data, start)
+        if size < header:
             break  # a damaged message: nothing after this can be trusted
-        found[kind & ATTRIBUTE_TYPE] = data[start + ATTRIBUTE.size : start + size]
-        start += size + (-size % 4)
+        found[kind & ATTRIBUTE_TYPE] = data[start + header : start + size]
+        start += (size + 3) & ~3
     return found
 
 
@@ -90,8 +105,19 @@ def mac_text(raw: bytes) -> str:
     return raw.hex(":")
 
 
+@lru_cache(REMEMBERED)
 def address(raw: bytes) -> IP:
     return IPv4Address(raw) if len(raw) == 4 else IPv6Address(raw)
+
+
+@lru_cache(REMEMBERED)
+def network(raw: bytes, length: int) -> Network:
+    return ip_network((raw, length))
+
+
+@lru_cache(REMEMBERED)
+def interface(raw: bytes, length: int) -> Interface:
+    return ip_interface((raw, length))
 
 
 def family_of(version: int) -> int:
