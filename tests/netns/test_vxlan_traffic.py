@@ -136,17 +136,18 @@ def test_an_address_that_comes_back_with_another_mac_is_reached_at_once(site: Si
 
 def test_strict_nodes_let_everything_through_although_routes_lead_to_each_pod(site: Site) -> None:
     """What a routing daemon spreads: a route to each pod by its node. The bypass keeps it in the network."""
-    for node in site.nodes:
-        node.netns.sysctl({"ipv4/conf/all/rp_filter": 1, "ipv4/conf/eth0/rp_filter": 1})
+    here, there = site.nodes
+    for each in site.nodes:
+        each.netns.sysctl({"ipv4/conf/all/rp_filter": 1, "ipv4/conf/eth0/rp_filter": 1})
     one, other = site.pod("a", 0), site.pod("b", 1)
-    for pod, node, host in ((one, *site.nodes), (other, *reversed(site.nodes))):
-        for version in VERSIONS:
-            host.netns.ip(f"route add {pod.address(version)} via {node.addresses.of(version)} metric 2048")
+    for version in VERSIONS:
+        there.netns.ip(f"route add {one.address(version)} via {here.addresses.of(version)} metric 2048")
+        here.netns.ip(f"route add {other.address(version)} via {there.addresses.of(version)} metric 2048")
 
     for version in VERSIONS:
-        node = site.nodes[0].netns
-        assert seen(node, other.pod.netns, other.address(version), ip_address(one.gateway(version)))
-        assert seen(one.pod.netns, site.nodes[1].netns, ip_address(other.gateway(version)))
+        source = ip_address(one.gateway(version))
+        assert seen(here.netns, other.pod.netns, other.address(version), source)
+        assert seen(one.pod.netns, there.netns, ip_address(other.gateway(version)))
     assert failures(every_way(one, other)) == []
 
 
