@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import fields, replace
 from ipaddress import ip_address, ip_interface, ip_network
@@ -690,3 +691,24 @@ def test_routing_daemons_hear_that_a_link_forwards(real: NodeKernel, namespaces:
         apply([Sysctl(HOST, 4, PAIR.host_dev, "forwarding", 1)], real)
 
         assert daemon.recv(4096)
+
+
+def test_links_that_are_deleted_in_the_background_are_gone_at_once(namespaces: tuple[int, int]) -> None:
+    threads: list[threading.Thread] = []
+
+    def background(work: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    kernel = NodeKernel(*namespaces, background)
+    try:
+        apply([PAIR, *UP], kernel)
+
+        assert kernel.remove([PAIR]) == []
+        assert kernel.link(HOST, PAIR.host_dev) is None
+        assert kernel.remove([PAIR]) == []
+    finally:
+        for thread in threads:
+            thread.join()
+        kernel.close()
+    assert len(threads) == 1

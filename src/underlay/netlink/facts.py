@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 
 from underlay import probe
 from underlay.cni.claim import Way
@@ -146,7 +148,12 @@ class NodeKernel(Netlink):
         link = self.link(ns, dev)
         if link is None:
             raise KernelError(f"there is no link {dev} in the {ns} namespace")
-        return probe.Wire(self.netns_fd(ns), link.index, link.mac)
+        wire = probe.Wire(self.netns_fd(ns), link.index, link.mac)
+        return replace(wire, close=self._close_late) if self._background else wire
+
+    def _close_late(self, packets: socket.socket) -> None:
+        if self._background:
+            self._background(packets.close)
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""

@@ -100,6 +100,17 @@ class NetlinkSocket:
                 if sequence == self._sequence:
                     return None if kind == NLMSG_ERROR else body
 
+    def tell(self, message: Message) -> None:
+        """Sends a request that another thread hears the answer of."""
+        self._socket.send(self._pack(message, ACK))
+
+    def first_answer(self) -> Reply:
+        """The first thing that the kernel says to the one request that was told: an echo, or a refusal."""
+        kind, flags, _, body = self._receive()[0]
+        if kind == NLMSG_ERROR and ERROR.unpack_from(body)[0]:
+            return Reply(_refusal(body, flags), [])
+        return Reply(None, [])
+
     def dump(self, message: Message) -> list[bytes] | Refused:
         """The bodies of all messages of a dump, or why there are none; repeated while interrupted."""
         for _ in range(DUMP_TRIES):
