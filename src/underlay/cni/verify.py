@@ -26,12 +26,12 @@ def check(request: Request[C]) -> None:
     attachment = attachment_of(request, previous)
     with request.scene() as scene:
         wanted = _wanted(request, config, attachment, scene)
-        lacking = missing(wanted, scene.kernel)
-    differences = [
-        (obj, found)
-        for obj, found in lacking
-        if not _is_later(obj, found, previous) and not _has_followed(obj, found)
-    ]
+        lacking = [
+            (obj, found)
+            for obj, found in missing(wanted, scene.kernel)
+            if not _has_followed(obj, found, scene.kernel)
+        ]
+    differences = [(obj, found) for obj, found in lacking if not _is_later(obj, found, previous)]
     if differences:
         lines = [f"{obj}" + (f"   (there is: {found})" if found else "") for obj, found in differences]
         raise Drift(
@@ -71,11 +71,12 @@ def _is_later(obj: Object, found: Object | None, previous: Result) -> bool:
     return any(nic.name == obj.dev and nic.mac.lower() == found.mac for nic in previous.interfaces)
 
 
-def _has_followed(obj: Object, found: Object | None) -> bool:
+def _has_followed(obj: Object, found: Object | None, kernel: NodeKernel) -> bool:
     """Whether a NIC has only taken the lower MTU of the link that it is on, as the kernel lets it."""
     if not isinstance(obj, Macvlan) or not isinstance(found, Macvlan):
         return False
-    return found.mtu < obj.mtu and replace(found, mtu=obj.mtu) == obj
+    lower = kernel.link(HOST, obj.lower)
+    return lower is not None and lower.mtu == found.mtu < obj.mtu and replace(found, mtu=obj.mtu) == obj
 
 
 def status(request: Request[C]) -> None:
