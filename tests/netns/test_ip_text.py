@@ -42,7 +42,8 @@ class Shell:
     @property
     def kernel(self) -> NodeKernel:
         """A new one each time: none remembers what was before a command."""
-        self.kernels.append(NodeKernel(*self.fds))
+        host, pod = self.fds
+        self.kernels.append(NodeKernel(host, pod))
         return self.kernels[-1]
 
     def type(self, text: str) -> None:
