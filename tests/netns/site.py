@@ -78,7 +78,25 @@ class Site:
         """A pod that is not in it yet."""
         pod = self.world.pods.get(name) or self.world.pod(name)
         self.world.pods[name] = pod
-        return Attached(self, self.nodes[node], self.runtime(node), network or self.network(), pod, ifname)
+        shared = self.shared(network or self.network(), node)
+        return Attached(self, self.nodes[node], self.runtime(node), shared, pod, ifname)
+
+    def shared(self, network: Json, node: int) -> Json:
+        """The configuration for one of several nodes, each with its part of the IPv4 addresses.
+
+        No routing daemon tells these nodes of each other's claims, so they could draw one address twice.
+        """
+        first, *others = network["plugins"]
+        if len(self.nodes) == 1 or "vxlans" not in first:
+            return network
+        part = {**first, "vxlans": [self._part_of(each, node) for each in first["vxlans"]]}
+        return {**network, "plugins": [part, *others]}
+
+    def _part_of(self, vxlan: Json, node: int) -> Json:
+        cidr = vxlan["cidr"]
+        size = ip_interface(cidr if isinstance(cidr, str) else cidr[0]).network.num_addresses
+        each = size // len(self.nodes)
+        return {"excludeFirst": each * node, "excludeLast": size - each * (node + 1), **vxlan}
 
     def footprint(self) -> Footprint:
         return Footprint(self.world, *(node.netns for node in self.nodes))
