@@ -7,7 +7,6 @@ that has sent the request stays in the kernel, and another one hears it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from underlay.netlink.socket import NetlinkSocket, Reply
@@ -21,6 +20,8 @@ def delete_link(netns: int, request: Message, background: Background) -> Reply:
 
     A kernel that sends no echo of it answers at the end: then this takes as long as it takes.
     """
+    import threading  # a process that has no background does not load it
+
     opened = NetlinkSocket(netns)
     heard = threading.Event()
 
