@@ -23,7 +23,6 @@ def node(world: World) -> Netns:
     made.ip(
         "addr add 10.6.0.1/24 dev nic0", "route add 10.7.0.0/16 dev nic0", "rule add table 77 priority 77"
     )
-    made.ip("neigh add 10.6.0.9 lladdr 02:00:00:00:00:09 dev nic0 nud permanent")
     return made
 
 
@@ -61,8 +60,6 @@ CHANGES = [
     "-6 route add fd00:7::/64 dev nic0",
     "rule del priority 77",
     "-6 rule add table 78 priority 78",
-    "neigh add 10.6.0.8 lladdr 02:00:00:00:00:08 dev nic0 nud permanent",
-    "neigh del 10.6.0.9 dev nic0",
 ]
 
 
@@ -83,8 +80,19 @@ def test_what_a_pod_brings_with_it_is_not(node: Netns, watch: Watch) -> None:
 
     node.ip("route add 10.66.0.5 dev nic0 proto 202", "route add fd00:66::5 dev nic0 proto 202")
     node.ip("link set nic0 promisc on", "route del 10.66.0.5 dev nic0 proto 202")
+    node.ip("neigh add 10.6.0.8 lladdr 02:00:00:00:00:08 dev nic0", "neigh del 10.6.0.8 dev nic0")
 
     assert settled(watch) == before
+
+
+def test_whom_a_vxlan_sends_to_is_counted(node: Netns, watch: Watch) -> None:
+    node.ip("link add vx0 type vxlan id 7 dstport 4789 local 10.6.0.1")
+    before = settled(watch)
+    node.run("bridge", "fdb", "append", "00:00:00:00:00:00", "dev", "vx0", "dst", "10.6.0.9")
+    middle = watch.changes()
+    node.run("bridge", "fdb", "del", "00:00:00:00:00:00", "dev", "vx0", "dst", "10.6.0.9")
+
+    assert before < middle < watch.changes()
 
 
 def test_what_was_kept_is_forgotten_with_the_next_change(node: Netns, watch: Watch) -> None:

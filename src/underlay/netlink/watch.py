@@ -98,8 +98,7 @@ class Watch:
             return bool(ROUTE.unpack_from(body)[5] != CLAIM)
         if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
             family, _, state, *_ = NEIGH.unpack_from(body)
-            # A permanent neighbour that was deleted is told of as failed, an entry of a VXLAN device is not.
-            return bool(state & NUD_PERMANENT) or (kind == RTM_DELNEIGH and family != AF_BRIDGE)
+            return family == AF_BRIDGE and bool(state & NUD_PERMANENT)  # addresses of pods come and go
         if kind == RTM_NEWLINK:
             return self._is_new_shape(body)
         return True
