@@ -119,8 +119,6 @@ def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Sce
     record = replace(record, segment=joining.name)
     scene.pod.write(record)
     member = join(joining, record, scene)
-    for note in member.plan.notes:
-        scene.log.event("plan", message=note)
     record, given = obtain(joining.ipam, record, scene)
     addresses = tuple(ip.address.ip for ip in given.ips)
     refuse_conflict(Probing(joining.dev, addresses, {}, joining.for_conflict, None, HOST), scene.kernel)

@@ -30,6 +30,7 @@ def make(record: Record, scene: Scene) -> None:
             applied = apply(plan.present, scene.kernel)
         if plan.defaults:
             first_of(settle_main_default(scene.pod, scene.kernel, scene.log))
+        scene.node.refuse_abandoned()  # now, while it can be taken back
     except BaseException as error:
         for failure in take_back(applied, scene.kernel):
             error.add_note(f"and taking it back failed: {failure.msg}")

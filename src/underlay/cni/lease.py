@@ -48,7 +48,9 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
 
 
 def _link(wanted: Wanted, scene: Scene) -> str:
-    """The name of the link that claims lead through."""
+    """The name of the link that claims lead through. One that no key names is there already."""
+    if isinstance(wanted.dev, str) and not wanted.dev_key:
+        return wanted.dev
     dev = wanted.dev if isinstance(wanted.dev, str) else scene.kernel.dev(HOST, wanted.dev)
     if dev and scene.kernel.link(HOST, dev):
         return dev

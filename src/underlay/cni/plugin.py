@@ -248,6 +248,9 @@ class Node(Protocol):
     @property
     def records(self) -> Records: ...
 
+    def refuse_abandoned(self) -> None:
+        """Raises TryAgainLater where who made the call does not wait for its answer any more."""
+
     def kernel(self, netns: str) -> AbstractContextManager[NodeKernel]:
         """The host's namespace and the pod's at `netns`, which may be gone or ""."""
 

@@ -19,6 +19,7 @@ def delete(request: Request[C]) -> None:
     refuse_own_namespace(request)
     node, call = request.node, request.call
     with node.records.pod(call.container_id) as pod:
+        node.refuse_abandoned()  # it may have waited so long that another ADD was made meanwhile
         record = pod.read(request.record_name)
         with node.kernel(_netns_to_clean(request, record)) as kernel:
             scene = Scene(node, kernel, pod, request.log, call.path)
@@ -48,6 +49,7 @@ def collect(request: Request[C]) -> None:
     for container in request.node.records.containers():
         try:
             with request.node.records.pod(container) as pod:
+                request.node.refuse_abandoned()
                 for name in pod.names():
                     failures += _collected(request, container, name, pod)
         except CniError as error:

@@ -66,6 +66,7 @@ class Request(Generic[C]):
             self.node.kernel(self.call.netns) as kernel,
             self.node.records.pod(self.call.container_id) as pod,
         ):
+            self.node.refuse_abandoned()
             yield Scene(self.node, kernel, pod, self.log, self.call.path)
 
 

@@ -146,6 +146,8 @@ def _made(joining: Joining, underlay: Underlay, scene: Scene) -> Membership:
         created=int(time.time()),
         plan=joining.node(underlay, ()),
     )
+    for note in record.plan.notes:
+        scene.log.event("plan", message=note)
     first_of(give_back_all_of(record.owner, scene))  # of a record that could not be read
     scene.pod.write(record)
     applied: list[Applied] = []
