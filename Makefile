@@ -37,9 +37,10 @@ format: build ## put the code in shape, and mend what the linter can
 lock: ## pin the dependencies again (ARGS=--upgrade takes new versions)
 	scripts/lock $(ARGS)
 
-build: ## packages that are missing, and .venv with the command .venv/bin/underlay
+build: ## packages that are missing, .venv with the command .venv/bin/underlay, and the C shim
 	@scripts/setup
 
-clean: ## remove .venv and the tools' caches
+clean: ## remove .venv, the shim and the tools' caches
+	rm -f src/underlay/underlay-shim*
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .ruff_cache
 	find src tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -13,7 +13,8 @@ import pytest
 
 import underlay
 from tests.netns.world import LAN_A, World
-from underlay.install import SHEBANG_MAX, install, launcher
+from underlay.cli.install import WITHOUT_SHIM
+from underlay.install import PYTHON_FILE, SHEBANG_MAX, SHIM, install, is_built, launcher
 from underlay.plugins import PLUGINS
 
 PACKAGE_DIR = os.path.dirname(os.path.dirname(underlay.__file__))
@@ -29,6 +30,18 @@ def version(plugin: str | Path, cwd: str = "/") -> bytes:
     return done.stdout
 
 
+@pytest.fixture(params=["shim", "launcher"])
+def shim(request: pytest.FixtureRequest) -> str:
+    """Both sorts of executable: the path of the shim, "" for Python launchers."""
+    if request.param == "shim" and not is_built():
+        pytest.skip("the shim: no C compiler has built it here")
+    return SHIM if request.param == "shim" else ""
+
+
+def installed(shim: str) -> list[str]:
+    return sorted([*PLUGINS, PYTHON_FILE] if shim else PLUGINS)
+
+
 @contextmanager
 def working_in(directory: Path) -> Iterator[None]:
     before = os.getcwd()
@@ -38,53 +51,53 @@ def working_in(directory: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["bin", "a directory with spaces", "deep/er/still", 'quote\'d "$HOME"'])
-def test_executables_run_wherever_they_are(tmp_path: Path, name: str) -> None:
-    paths = install(str(tmp_path / name))
+def test_executables_run_wherever_they_are(tmp_path: Path, name: str, shim: str) -> None:
+    paths = install(str(tmp_path / name), shim)
 
     assert sorted(os.path.basename(path) for path in paths) == sorted(PLUGINS)
-    assert sorted(os.listdir(tmp_path / name)) == sorted(PLUGINS)
+    assert sorted(os.listdir(tmp_path / name)) == installed(shim)
     assert all(SUPPORTED in version(path) for path in paths)
 
 
-def test_a_relative_directory_is_that_of_the_caller(tmp_path: Path) -> None:
+def test_a_relative_directory_is_that_of_the_caller(tmp_path: Path, shim: str) -> None:
     with working_in(tmp_path):
-        (path, *_) = install("bin")
+        (path, *_) = install("bin", shim)
 
     assert os.path.isabs(path)
     assert SUPPORTED in version(path)
 
 
-def test_installing_again_changes_nothing_but_the_files_themselves(tmp_path: Path) -> None:
-    first = {path: Path(path).read_text() for path in install(str(tmp_path))}
+def test_installing_again_changes_nothing_but_the_files_themselves(tmp_path: Path, shim: str) -> None:
+    first = {path: Path(path).read_bytes() for path in install(str(tmp_path), shim)}
     inodes = {path: os.stat(path).st_ino for path in first}
 
-    again = install(str(tmp_path))
+    again = install(str(tmp_path), shim)
 
-    assert {path: Path(path).read_text() for path in again} == first
+    assert {path: Path(path).read_bytes() for path in again} == first
     assert all(
         os.stat(path).st_ino != inodes[path] for path in again
     )  # renamed into place, not written over
-    assert sorted(os.listdir(tmp_path)) == sorted(PLUGINS)
+    assert sorted(os.listdir(tmp_path)) == installed(shim)
     assert {os.stat(path).st_mode & 0o777 for path in again} == {0o755}
 
 
-def test_a_plugin_that_runs_meanwhile_is_not_disturbed(tmp_path: Path) -> None:
-    install(str(tmp_path))
+def test_a_plugin_that_runs_meanwhile_is_not_disturbed(tmp_path: Path, shim: str) -> None:
+    install(str(tmp_path), shim)
     environment = {"CNI_COMMAND": "VERSION"}
     running = subprocess.Popen([tmp_path / "veth"], env=environment, stdin=-1, stdout=-1, stderr=-1)
 
-    install(str(tmp_path))
+    install(str(tmp_path), shim)
     stdout, stderr = running.communicate(b'{"cniVersion": "0.4.0"}')
 
     assert (running.returncode, stderr) == (0, b"")
     assert SUPPORTED in stdout
 
 
-def test_a_failure_leaves_the_old_executable_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failure_leaves_the_old_executable_and_nothing_beside_it(tmp_path: Path, shim: str) -> None:
     (tmp_path / "veth").mkdir()
 
     with pytest.raises(OSError, match="veth"):
-        install(str(tmp_path))
+        install(str(tmp_path), shim)
 
     assert [path.name for path in tmp_path.iterdir() if ".new" in path.name] == []
     assert (tmp_path / "veth").is_dir()
@@ -137,7 +150,8 @@ def test_the_command_says_what_it_installed(tmp_path: Path) -> None:
     done = cli("--bin-dir", "some bin", cwd=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [f"installed {tmp_path}/some bin/{name}" for name in PLUGINS]
+    paths = [f"installed {tmp_path}/some bin/{name}" for name in PLUGINS]
+    assert done.stdout.splitlines() == (paths if is_built() else [WITHOUT_SHIM, *paths])
     assert SUPPORTED in version(tmp_path / "some bin" / "veth")
 
 
