@@ -26,18 +26,22 @@ def open_netns(path: str) -> int:
 
     The caller closes it: a descriptor that stays open pins the namespace.
     """
-    import fcntl
-
     # A path that is a FIFO must not make a call wait for a writer.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
-    except OSError:
-        kind = 0  # an ordinary file: the mount of a namespace that is gone
-    if kind != CLONE_NEWNET:
+    if not is_netns(fd):
         os.close(fd)
         raise FileNotFoundError(2, "not a network namespace", path)
     return fd
+
+
+def is_netns(fd: int) -> bool:
+    """Whether a descriptor is of a network namespace; the mount of one that is gone is an ordinary file."""
+    import fcntl
+
+    try:
+        return fcntl.ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET
+    except OSError:
+        return False
 
 
 @contextmanager

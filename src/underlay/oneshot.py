@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from underlay.cni.request import Request
 from underlay.cni.verbs import run
 from underlay.log import Log, LogOptions
 from underlay.netlink.facts import NodeKernel
+from underlay.netlink.late import Background
 from underlay.plugins import PLUGINS
 from underlay.records import Records
 
@@ -31,32 +32,50 @@ LOGS = "/var/log/underlay"
 EXECUTION = 30.0  # seconds that another plugin may take
 
 
-class OwnNode:
-    """The node whose network namespace this process is in.
+class HostNode:
+    """A node by a descriptor of its network namespace, which stays the caller's to close.
 
-    `may_be_pod` is CNI_NETNS_OVERRIDE: the caller knows that the pod's namespace is this one.
+    `may_be_pod` is CNI_NETNS_OVERRIDE: the caller knows that the pod's namespace is that one. A process that
+    stays has a `memory`, and a `background` for what no call need wait for.
     """
 
-    def __init__(self, state: str, *, may_be_pod: bool = False) -> None:
+    def __init__(self, host: int, state: str, *, may_be_pod: bool = False) -> None:
+        self._host = host
         self._state = state
         self._may_be_pod = may_be_pod
-        self._host = os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC)
         self.memory: Memory | None = None
+        self.background: Background | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """The host namespace's, which no other one ever has."""
+        return netns.identity(self._host)
 
     @cached_property
     def records(self) -> Records:
-        return Records(self._state, netns.identity(self._host))
+        return Records(self._state, self.identity)
+
+    def refuse_abandoned(self) -> None:
+        """A runtime that gives up ends the process that it has executed."""
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[int | None]:
+        """A descriptor of the namespace at a path; None where there is provably none."""
+        fd = _opened(path)
+        try:
+            yield fd
+        finally:
+            if fd is not None:
+                os.close(fd)
 
     @contextmanager
     def kernel(self, path: str) -> Iterator[NodeKernel]:
-        pod = _opened(path)
-        kernel = NodeKernel(self._host, pod)
-        try:
-            yield kernel
-        finally:
-            kernel.close()
-            if pod is not None:
-                os.close(pod)
+        with self.opened(path) as pod:
+            kernel = NodeKernel(self._host, pod, self.background)
+            try:
+                yield kernel
+            finally:
+                kernel.close()
 
     def execute(self, path: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
         import subprocess  # slow to load, and few calls need it
@@ -95,31 +114,29 @@ class OwnNode:
             os.close(fd)
 
     def netns_id(self, path: str) -> str:
-        fd = _opened(path)
-        if fd is None:
-            return ""
-        try:
-            return netns.identity(fd)
-        finally:
-            os.close(fd)
+        with self.opened(path) as fd:
+            return "" if fd is None else netns.identity(fd)
 
     def is_own(self, path: str) -> bool:
-        fd = None if self._may_be_pod else _opened(path)
-        if fd is None:
+        if self._may_be_pod:
             return False
-        try:
-            return netns.is_same(fd, self._host)
-        finally:
-            os.close(fd)
+        with self.opened(path) as fd:
+            return fd is not None and netns.is_same(fd, self._host)
+
+
+class OwnNode(HostNode):
+    """The node whose network namespace this process is in."""
+
+    def __init__(self, state: str, *, may_be_pod: bool = False) -> None:
+        super().__init__(os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC), state, may_be_pod=may_be_pod)
 
 
 def _opened(path: str) -> int | None:
-    """The namespace at a path; None where there is provably none. Any other failure proves nothing."""
     try:
         return netns.open_netns(path) if path else None
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
+    except OSError as error:  # which proves nothing
         raise IoFailure(f"opening the network namespace {path}: {error.strerror}") from error
 
 
@@ -127,23 +144,30 @@ def answer(name: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, dict[s
     """The exit code of a call, and the JSON to print."""
     try:
         call = read_call(env, stdin)
-        override = env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true")
-        node = OwnNode(env.get("UNDERLAY_STATE") or STATE, may_be_pod=override)
-        return 0, run(Request(PLUGINS[name], call, node, _log(name, call)))
+        node = OwnNode(env.get("UNDERLAY_STATE") or STATE, may_be_pod=may_be_pod(env))
+        return 0, run(Request(PLUGINS[name], call, node, log_of(name, call)))
     except CniError as error:
         return 1, as_json(error, stated_version(stdin))
     except Exception as error:  # noqa: BLE001  the edge of the program: a runtime reads JSON, never a traceback
         return 1, as_json(Internal.of(error), stated_version(stdin))
 
 
-def _log(name: str, call: Call) -> Log:
+def may_be_pod(env: Mapping[str, str]) -> bool:
+    """Whether the caller says that the pod's namespace may be the node's own."""
+    return env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true")
+
+
+def log_of(name: str, call: Call, make: Callable[..., Log] = Log) -> Log:
+    """The log of a call of the plugin of that name, with what every line of it says."""
     default = f"{LOGS}/{name}.log"
     try:
         options = log_options(Keys(call.config), default)
     except CniError:
         options = LogOptions(file=default)  # the verbs that need it right say so, DEL needs nothing
     context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
-    return Log(options, plugin=name, verb=call.command, **context)
+    if pod := call.args.get("K8S_POD_NAME"):
+        context["pod"] = f"{call.args.get('K8S_POD_NAMESPACE', '')}/{pod}"
+    return make(options, plugin=name, verb=call.command, **context)
 
 
 def main(name: str) -> int:

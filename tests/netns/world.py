@@ -49,6 +49,7 @@ class World:
     bin_dirs: tuple[str, ...]
     directory: str
     made: list[Netns] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)  # of the plugins, beside where records are
 
     def __post_init__(self) -> None:
         self.numbers = itertools.count(FIRST_POD)
@@ -109,7 +110,7 @@ class World:
 
     def runtime(self, node: Node) -> Runtime:
         state = os.path.join(self.directory, node.netns.name)
-        return Runtime(node.netns, self.bin_dirs, state, {"UNDERLAY_STATE": self.state})
+        return Runtime(node.netns, self.bin_dirs, state, {"UNDERLAY_STATE": self.state, **self.environment})
 
     @property
     def state(self) -> str:

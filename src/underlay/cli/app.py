@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from underlay.cli import lab
+from underlay.cli.agent import agent
 from underlay.cli.install import install
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(install)
+app.command()(agent)
 app.add_typer(lab.app, name="lab")
 
 

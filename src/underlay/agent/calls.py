@@ -1,0 +1,154 @@
+"""One connection: who is it, what does it ask, the answer. Whatever becomes of a call, the agent goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from underlay.agent import wire
+from underlay.agent.background import Background
+from underlay.agent.hosts import Hosts
+from underlay.agent.node import CallNode
+from underlay.agent.turns import Turns
+from underlay.cni.call import SUPPORTED, read_call, stated_version
+from underlay.cni.errors import CniError, Internal, InvalidConfig, IoFailure, as_json
+from underlay.cni.plugin import Node
+from underlay.cni.request import Request
+from underlay.cni.verbs import run
+from underlay.log import Log, LogOptions
+from underlay.oneshot import log_of
+from underlay.plugins import PLUGINS
+
+CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7): pid, uid, gid
+ROOT = 0
+Json = dict[str, Any]
+
+
+class Meter(Protocol):
+    """Who counts calls."""
+
+    def called(self, plugin: str, verb: str, code: int, seconds: float) -> None:
+        """One call has been answered; `code` is 0, or that of its error."""
+
+    def collected(self, plugin: str) -> None:
+        """GC has taken off an attachment."""
+
+
+class CallLog(Log):
+    """What a call logs goes to its own log, and to the standard error of the agent too."""
+
+    def __init__(self, meter: Meter | None, options: LogOptions, **context: Any) -> None:
+        super().__init__(options, **context)
+        self._meter = meter
+        self._plugin = context["plugin"]
+        self._stderr = Log(LogOptions(), **context)
+
+    def event(self, event: str, /, level: str = "info", **fields: Any) -> None:
+        super().event(event, level, **fields)
+        self._stderr.event(event, level, **fields)
+        if event == "collected" and self._meter:
+            self._meter.collected(self._plugin)
+
+
+class Calls:
+    """Answers connections. `state` is the directory of the records."""
+
+    def __init__(self, state: str, meter: Meter | None) -> None:
+        self._state = state
+        self._meter = meter
+        self._hosts = Hosts()
+        self._background = Background()
+        self._turns = Turns()
+        self._log = Log(LogOptions())
+
+    def answer(self, client: socket.socket) -> None:
+        """Carries out the one call that a connection is for, and closes it. Never raises."""
+        descriptors: list[int] = []
+        try:
+            self._answer(client, descriptors)
+        except wire.Gone:
+            pass  # it has asked for nothing yet
+        except BaseException as error:  # noqa: BLE001  no call takes the agent along
+            self._log.event("agent-failure", "error", msg=repr(error))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            client.close()
+
+    def _answer(self, client: socket.socket, descriptors: list[int]) -> None:
+        started = time.monotonic()
+        try:
+            _refuse_strangers(client)
+            asked = wire.receive(client, descriptors)
+        except CniError as error:
+            self._log.event("refused", "error", code=error.code, msg=error.msg, details=error.details)
+            wire.send(client, wire.encode_reply(1, _printed(as_json(error, SUPPORTED[-1]))))
+            return
+        with self._turns.taken():
+            if wire.has_gone(client):
+                raise wire.Gone
+            code, stdout = self._outcome(asked, descriptors, client)
+        try:
+            wire.send(client, wire.encode_reply(1 if code else 0, stdout))
+        except wire.Gone:
+            self._log.event("reply-lost", "warn", **_about(asked))
+        if self._meter:
+            verb = asked.env.get("CNI_COMMAND", "")
+            self._meter.called(asked.plugin, verb, code, time.monotonic() - started)
+
+    def _outcome(
+        self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket
+    ) -> tuple[int, bytes]:
+        """The code of the error, 0 for none, and what the plugin prints."""
+        try:
+            return 0, _printed(self._result(asked, descriptors, client))
+        except CniError as error:
+            failure = error
+        except BaseException as error:  # noqa: BLE001  a runtime reads JSON, whatever was raised
+            failure = Internal.of(error)
+        return failure.code, _printed(as_json(failure, stated_version(asked.stdin)))
+
+    def _result(self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket) -> Json | None:
+        try:
+            node = CallNode(asked, descriptors, client, self._state)
+            request = self._request(asked, node)
+        except CniError as error:
+            self._log.event(
+                "call", "error", **_about(asked), outcome="failed", code=error.code, msg=error.msg
+            )
+            raise
+        node.background = self._background
+        with self._hosts.known(descriptors[0]) as host:
+            node.identity, node.memory = host.identity, host.watch
+            return run(request)
+
+    def _request(self, asked: wire.Asked, node: Node) -> Request[Any]:
+        if asked.plugin not in PLUGINS:
+            raise InvalidConfig(f'the agent has no plugin "{asked.plugin}"', f"it has {', '.join(PLUGINS)}")
+        call = read_call(asked.env, asked.stdin)
+        log = log_of(asked.plugin, call, partial(CallLog, self._meter))
+        return Request(PLUGINS[asked.plugin], call, node, log)
+
+
+def _refuse_strangers(client: socket.socket) -> None:
+    """The directory of the socket is closed to others; this holds where somebody has opened it."""
+    packed = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    pid, uid, _ = CREDENTIALS.unpack(packed)
+    if uid != ROOT:
+        raise IoFailure(f"the agent answers root alone, and process {pid} is of user {uid}")
+
+
+def _about(asked: wire.Asked) -> dict[str, str]:
+    """What a log says of a call that may not even be one."""
+    named = {"verb": "CNI_COMMAND", "container_id": "CNI_CONTAINERID", "ifname": "CNI_IFNAME"}
+    return {"plugin": asked.plugin} | {key: asked.env.get(name, "") for key, name in named.items()}
+
+
+def _printed(answer: Json | None) -> bytes:
+    return b"" if answer is None else json.dumps(answer).encode() + b"\n"
