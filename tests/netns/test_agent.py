@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -311,8 +312,24 @@ def test_it_finishes_the_calls_that_run_when_it_is_told_to_end(there: Served) ->
     assert not os.path.exists(there.agent.socket)
 
 
+def test_told_twice_it_ends_at_once_and_the_next_one_undoes_what_it_was_at(there: Served) -> None:
+    nic, before = there.nic(), there.footprint()
+    with closing(there.begin(nic, "ADD", **asking_absent_gateway(nic))) as client:
+        until(lambda: there.is_recorded(nic))
+        there.agent.process.terminate()
+        until(lambda: there.agent.has_told(b"STOPPING=1"))
+        until(lambda: not there.accepts())
+        there.agent.process.terminate()
+        assert client.reply() is None
+
+    assert there.agent.process.wait() == -signal.SIGTERM
+    there.agent.start()
+    nic.call("DEL")
+    assert before.changes() == []
+
+
 def test_a_terminal_that_closes_does_not_end_it(there: Served) -> None:
-    there.agent.process.send_signal(1)
+    there.agent.process.send_signal(signal.SIGHUP)
 
     assert there.is_alive()
     assert there.agent.end() == 0

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Protocol
 
@@ -108,24 +109,22 @@ class Calls:
         """The code of the error, 0 for none, and what the plugin prints."""
         try:
             return 0, _printed(self._result(asked, descriptors, client))
-        except CniError as error:
-            failure = error
         except BaseException as error:  # noqa: BLE001  a runtime reads JSON, whatever was raised
-            failure = Internal.of(error)
-        return failure.code, _printed(as_json(failure, stated_version(asked.stdin)))
+            failure = _error_of(error)
+            return failure.code, _printed(as_json(failure, stated_version(asked.stdin)))
 
     def _result(self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket) -> Json | None:
-        try:
-            node = CallNode(asked, descriptors, client, self._state)
-            request = self._request(asked, node)
-        except CniError as error:
-            self._log.event(
-                "call", "error", **_about(asked), outcome="failed", code=error.code, msg=error.msg
-            )
-            raise
-        node.background = self._background
-        with self._hosts.known(descriptors[0]) as host:
-            node.identity, node.memory = host.identity, host.watch
+        with ExitStack() as left:
+            try:
+                node = CallNode(asked, descriptors, client, self._state)
+                host = left.enter_context(self._hosts.known(descriptors[0]))
+                node.identity, node.memory, node.background = host.identity, host.watch, self._background
+                request = self._request(asked, node)
+            except BaseException as error:  # what comes after this `run` logs
+                failure = _error_of(error)
+                told = {"outcome": "failed", "code": failure.code, "msg": failure.msg}
+                self._log.event("call", "error", **_about(asked), **told)
+                raise
             return run(request)
 
     def _request(self, asked: wire.Asked, node: Node) -> Request[Any]:
@@ -134,6 +133,10 @@ class Calls:
         call = read_call(asked.env, asked.stdin)
         log = log_of(asked.plugin, call, partial(CallLog, self._meter))
         return Request(PLUGINS[asked.plugin], call, node, log)
+
+
+def _error_of(error: BaseException) -> CniError:
+    return error if isinstance(error, CniError) else Internal.of(error)
 
 
 def _refuse_strangers(client: socket.socket) -> None:

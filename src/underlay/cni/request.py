@@ -29,7 +29,7 @@ OF_THE_CALL = {
     "runtimeconfig",
     *VALID_ATTACHMENTS,
 }  # what the runtime adds to a configuration
-MOST_READ = 256
+MOST_READ, LONGEST_READ = 256, 1 << 16  # so many configurations of so many characters are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,9 @@ def configured(request: Request[C]) -> Configured[C]:
             log_options(keys, "")
         if len(_READ) >= MOST_READ:
             _READ.clear()
-        read = _READ[place] = Configured(config, tuple(keys.unknown()))
+        read = Configured(config, tuple(keys.unknown()))
+        if len(place[1]) <= LONGEST_READ:
+            _READ[place] = read
     return read
 
 
