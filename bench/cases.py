@@ -14,12 +14,13 @@ from bench.contest import (
     InProcess,
     Replayed,
     Series,
+    agent_program,
     floor_program,
     idle_program,
     in_turns,
     plugin_program,
 )
-from bench.crowd import Burst, InProcessCrowd, ReplayedCrowd, bursts
+from bench.crowd import Burst, ExecutedCrowd, InProcessCrowd, ReplayedCrowd, bursts
 from bench.floor import Floor, Scripts
 from bench.replay import FIRST_HOST_INDEX
 from bench.stage import Calls, Stage
@@ -61,6 +62,7 @@ class Bench:
             yield from self._in_turns(f"{subject.name}, dual stack", subject, DUAL)
             yield from self._executables(f"{subject.name}, executable", subject)
             yield from self._burst(f"{subject.name}, burst", subject)
+            yield from self._executed_burst(f"{subject.name}, burst of executables", subject)
         if any(self._is_wanted(f"{subject.name}, IPv4") for subject in SUBJECTS):
             for level in further:
                 yield from self._fill(level)
@@ -88,11 +90,12 @@ class Bench:
     def _executables(self, title: str, subject: Subject) -> Iterator[str]:
         if self._is_wanted(title):
             yield title
-            with self._calls(subject, IPV4, 2) as (floor, ours):
+            with self._calls(subject, IPV4, 3) as (floor, alone, answered):
                 contestants = (
                     floor_program(self.stage, self.program, self._scripts(floor)),
+                    agent_program(self.stage, answered),
                     idle_program(self.stage, "bare python", BARE_PYTHON),
-                    plugin_program(self.stage, ours),
+                    plugin_program(self.stage, alone),
                 )
                 self.series += in_turns(title, self._standing, contestants, self.turns)
 
@@ -105,6 +108,18 @@ class Bench:
                     ReplayedCrowd(self.floors, floors),
                     InProcessCrowd(self.stage, calls[self.width :]),
                 )
+                self.bursts += bursts(title, self.width, crowds, max(1, self.turns // 10))
+
+    def _executed_burst(self, title: str, subject: Subject) -> Iterator[str]:
+        if self._is_wanted(title):
+            yield title
+            with self._calls(subject, IPV4, 2 * self.width) as calls:
+                floors = [
+                    floor_program(self.stage, self.program, self._scripts(each))
+                    for each in calls[: self.width]
+                ]
+                answered = [agent_program(self.stage, each) for each in calls[self.width :]]
+                crowds = ExecutedCrowd(self.stage, floors), ExecutedCrowd(self.stage, answered)
                 self.bursts += bursts(title, self.width, crowds, max(1, self.turns // 10))
 
     def _is_wanted(self, title: str) -> bool:

@@ -14,7 +14,7 @@ from bench.floor import Floor, Scripts
 from bench.stage import Calls, Stage
 
 FLOOR = "floor"
-OURS = "in process"
+OURS, AGENT = "in process", "agent"
 WARM_UP = 3  # turns that are not counted
 
 
@@ -111,26 +111,36 @@ class Executed:
         return self._timed("DEL")
 
     def _timed(self, verb: str) -> int:
-        answer = os.path.join(self.stage.directory, "answer")
-        files = [
-            (os.POSIX_SPAWN_OPEN, 0, self.stdin[verb], os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-        ]
         with self.stage.node.netns.entered():
             began = time.monotonic_ns()
-            pid = os.posix_spawn(self.argv[0], self.argv, self.environment(verb), file_actions=files)
-            _, status = os.waitpid(pid, 0)
-            took = time.monotonic_ns() - began
+            self.end(verb, self.begin(verb))
+            return time.monotonic_ns() - began
+
+    def begin(self, verb: str) -> int:
+        """Starts it in the namespace of this thread; its process id."""
+        files = [
+            (os.POSIX_SPAWN_OPEN, 0, self.stdin[verb], os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, self._answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        ]
+        return os.posix_spawn(self.argv[0], self.argv, self.environment(verb), file_actions=files)
+
+    def end(self, verb: str, pid: int) -> None:
+        """Waits for its end; BenchError with what it said where it failed."""
+        _, status = os.waitpid(pid, 0)
         if status:
-            with open(answer, encoding="utf-8") as file:
+            with open(self._answer, encoding="utf-8") as file:
                 raise BenchError(f"{' '.join(self.argv)}: {verb}: {file.read() or f'status {status}'}")
-        return took
+
+    @property
+    def _answer(self) -> str:
+        return f"{self.stdin['ADD']}.answer" if self.stdin["ADD"] != os.devnull else os.devnull
 
 
 def floor_program(stage: Stage, program: str, scripts: Scripts) -> Executed:
     """The floor as an executable of its own."""
+    pod = os.path.basename(scripts.added.netns)
     stdin = {
-        verb: written(stage, f"floor-{verb}", str(script).encode())
+        verb: written(stage, f"floor-{verb}-{pod}", str(script).encode())
         for verb, script in (("ADD", scripts.added), ("DEL", scripts.removed))
     }
     return Executed(FLOOR, stage, (program,), stdin, lambda _: {})
@@ -142,11 +152,20 @@ def idle_program(stage: Stage, name: str, argv: tuple[str, ...]) -> Executed:
 
 
 def plugin_program(stage: Stage, calls: Calls) -> Executed:
-    """The plugin's executable, as a container runtime starts it."""
-    stdin = dict.fromkeys(("ADD", "DEL"), written(stage, "configuration", calls.stdin))
-    state = {"UNDERLAY_STATE": stage.state}
+    """The plugin's executable, as a container runtime starts it where no agent runs."""
+    return _executed("executable", stage, calls, os.path.join(stage.directory, "no-agent.sock"))
+
+
+def agent_program(stage: Stage, calls: Calls) -> Executed:
+    """The same where one does."""
+    return _executed(AGENT, stage, calls, stage.agent)
+
+
+def _executed(name: str, stage: Stage, calls: Calls, agent: str) -> Executed:
+    stdin = dict.fromkeys(("ADD", "DEL"), written(stage, f"stdin-{calls.pod.name}", calls.stdin))
+    ours = {"UNDERLAY_STATE": stage.state, "UNDERLAY_SOCKET": agent}
     argv = (os.path.join(stage.bin_dir, calls.plugin),)
-    return Executed("executable", stage, argv, stdin, lambda verb: calls.environment(verb) | state)
+    return Executed(name, stage, argv, stdin, lambda verb: calls.environment(verb) | ours)
 
 
 def written(stage: Stage, name: str, content: bytes) -> str:

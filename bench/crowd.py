@@ -10,7 +10,7 @@ from threading import Barrier
 from typing import NamedTuple, Protocol
 
 from bench.calls import in_process
-from bench.contest import FLOOR, OURS
+from bench.contest import FLOOR, OURS, Executed
 from bench.floor import Floor, Script, Scripts
 from bench.stage import Calls, Stage
 
@@ -110,3 +110,30 @@ class InProcessCrowd:
         with ThreadPoolExecutor(len(self.calls)) as pool:
             spans = list(pool.map(span, self.calls))
         return max(end for _, end in spans) - min(began for began, _ in spans)
+
+
+@dataclass(frozen=True)
+class ExecutedCrowd:
+    """A program for each pod, from its start to its exit."""
+
+    stage: Stage
+    programs: Sequence[Executed]
+
+    @property
+    def name(self) -> str:
+        return self.programs[0].name
+
+    def add_one_by_one(self) -> int:
+        return sum(program.add() for program in self.programs)
+
+    def add_at_once(self) -> int:
+        with self.stage.node.netns.entered():
+            began = time.monotonic_ns()
+            running = [(program, program.begin("ADD")) for program in self.programs]
+            for program, pid in running:
+                program.end("ADD", pid)
+            return time.monotonic_ns() - began
+
+    def delete(self) -> None:
+        for program in self.programs:
+            program.delete()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +80,7 @@ class Stage:
         self.lan = Lan(Netns("bench-lan"), LAN)
         self.node = Node(Netns("bench-node"), (self.lan,), NODE_NUMBER)
         self._next_pod = FIRST_POD
+        self._agent: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
         peer = Host(Netns("bench-peer"), self.lan, PEER_NUMBER)
@@ -91,6 +94,9 @@ class Stage:
         create(*namespaces)
 
     def down(self) -> None:
+        if self._agent:
+            self._agent.terminate()
+            self._agent.wait()
         if "own" in vars(self):
             self.own.close()
         delete(*(netns for netns in self.made if netns.exists))
@@ -99,6 +105,20 @@ class Stage:
     def own(self) -> ClosableNode:
         with self.node.netns.entered():
             return ClosableNode(self.state)
+
+    @cached_property
+    def agent(self) -> str:
+        """The socket of an agent, which is started for it."""
+        path = os.path.join(self.directory, "agent.sock")
+        command = [sys.executable, "-m", "underlay", "agent", "--socket", path, "--state", self.state]
+        with open(os.path.join(self.directory, "agent.log"), "wb") as log:
+            self._agent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
+        deadline = time.monotonic() + PATIENCE
+        while not os.path.exists(path):
+            if self._agent.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"the agent does not start: {' '.join(command)}")
+            time.sleep(POLL)
+        return path
 
     @property
     def state(self) -> str:

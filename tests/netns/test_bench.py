@@ -54,7 +54,8 @@ def test_it_measures_and_leaves_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
     measured = json.loads(told.read_text())
     assert {len(each["times"]) for each in measured["series"]} == {2}
-    assert {each["case"] for each in measured["bursts"]} == {f"{each.name}, burst" for each in SUBJECTS}
+    bursts = {f"{each.name}, burst{of}" for each in SUBJECTS for of in ("", " of executables")}
+    assert {each["case"] for each in measured["bursts"]} == bursts
     assert all(
         re.search(rf"\| {each.name}, dual stack +\| DEL +\| +0 \| floor", done.stdout) for each in SUBJECTS
     )
