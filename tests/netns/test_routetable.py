@@ -178,7 +178,12 @@ BAD: dict[str, tuple[Json, str, int, str]] = {
     "a negative index": (network(), "LINK_INDEX=-1", 7, 'CNI_ARGS LINK_INDEX: "-1" is not'),
     "no ranges": (network(ranges=None), "", 7, "ipam.ranges is missing"),
     "a bad range": (network(ranges=["10.66.0.0/33"]), "", 7, 'ipam.ranges[0]: "10.66.0.0/33"'),
-    "a full exclusion": (network(ranges=["10.66.0.0/30"], exclude_first=3), "", 7, "ipam.exclude_first: 3"),
+    "a full exclusion": (
+        network(ranges=["10.66.0.0/30"], exclude_first=3),
+        "",
+        7,
+        "ipam.ranges: exclude_first 3",
+    ),
     "a bad wait": (network(propagation_wait="x"), "", 7, "ipam.propagation_wait"),
     "a bad CIDR": (network(), "CIDR=10.66.0.0/x", 7, "CNI_ARGS CIDR"),
     "a stranger": (network(), "IP=10.67.0.5", 7, "10.67.0.5"),

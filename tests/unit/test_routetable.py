@@ -100,7 +100,7 @@ def test_what_the_result_carries_along() -> None:
             {"master": "eth0"},
             {},
             {"ranges": ["10.66.0.0/30"], "exclude_first": 4},
-            "ipam.exclude_first: 4 and exclude_last: 0 leave no address of 10.66.0.0/30",
+            "ipam.ranges: exclude_first 4 and exclude_last 0 leave nothing of the 4 addresses of 10.66.",
         ),
         ({}, {"CIDR": "10.66.0.0"}, {}, 'CNI_ARGS CIDR: "10.66.0.0" is not an address with a prefix length'),
         (

@@ -31,7 +31,8 @@ def join(joining: Joining, user: Record, scene: Scene) -> Membership:
     """Makes the node a member, or mends what is missing, and notes `user` as one who needs it."""
     with scene.node.records.segment(joining.name) as segment:
         inside = replace(scene, pod=segment)
-        member = _recalled(joining, segment.record(), scene) or _looked_at(joining, segment, inside)
+        known = segment.record()
+        member = _recalled(joining, known, scene) or _looked_at(joining, known, segment, inside)
         segment.add_user(user.owner)
         return member
 
@@ -46,11 +47,10 @@ def _recalled(joining: Joining, known: Record | None, scene: Scene) -> Membershi
     return member if (found, definition) == (known, joining.definition) else None
 
 
-def _looked_at(joining: Joining, segment: SegmentRecords, scene: Scene) -> Membership:
+def _looked_at(joining: Joining, known: Record | None, segment: SegmentRecords, scene: Scene) -> Membership:
     memory = scene.node.memory
     changes = memory.changes() if memory else 0
     underlay = underlay_of(joining, scene.kernel)
-    known = segment.record()
     if known and not _is_finished(known):  # a call was killed while it made this
         first_of(_unmake(known, scene))
         known = None

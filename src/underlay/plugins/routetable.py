@@ -68,10 +68,9 @@ def parse_config(keys: Keys) -> Config:
     last = ipam.integer("exclude_last", 0, 0, LARGEST)
     ranges = tuple(Range(subnet, first, last) for subnet in ipam.cidrs("ranges"))
     for range_ in ranges:
-        if not range_.size:
+        if range_.why_empty:
             raise InvalidConfig(
-                f"ipam.exclude_first: {first} and exclude_last: {last} leave no address of {range_.subnet}",
-                "exclude fewer, or give a larger range",
+                f"ipam.ranges: {range_.why_empty}", "exclude fewer addresses, or give a larger range"
             )
     devs = [ipam.value("dev"), *(keys.value(key) for key in OF_MAIN)]
     dev = next((value for value in devs if value and value.text()), None)
