@@ -1,0 +1,44 @@
+"""What a Kubernetes API knows of pods and of the networks that they may ask for: interfaces only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class PodObject:
+    """A pod as the API has it: metadata alone."""
+
+    namespace: str
+    name: str
+    uid: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A NetworkAttachmentDefinition (k8s.cni.cncf.io/v1).
+
+    `config` is its spec.config, a plugin or a list of plugins as JSON; "" where it has none: then the
+    file of confDir is meant whose network has that name.
+    """
+
+    namespace: str
+    name: str
+    config: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+class Cluster(Protocol):
+    """One API. Whatever it can't answer is TryAgainLater or InvalidConfig, which say why."""
+
+    def pod(self, namespace: str, name: str, uid: str = "") -> PodObject:
+        """The pod; with a `uid`, that one and no other of its name."""
+
+    def definition(self, namespace: str, name: str) -> Definition | None:
+        """The definition, None where the API says that there is none."""
+
+    def annotate(self, pod: PodObject, key: str, value: str) -> None:
+        """Gives the pod an annotation, some time from now: it waits for nothing and never fails."""
