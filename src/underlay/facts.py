@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Interface, IPv6Interface
 
 from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Plan
+from underlay.values import dataclass
 
 Interface = IPv4Interface | IPv6Interface
 

@@ -6,9 +6,9 @@ Pure, and in integers throughout: a /64 costs what a /30 does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from underlay.objects import IP, Network
+from underlay.values import dataclass
 
 Below = Callable[[int], int]  # a number at random from 0 to the argument less 1
 

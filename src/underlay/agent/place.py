@@ -12,9 +12,9 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from underlay.agent.errors import AgentError
+from underlay.values import dataclass
 
 LOCK = ".lock"
 BACKLOG = 4096  # calls that wait for a thread; net.core.somaxconn may allow less

@@ -17,9 +17,9 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from underlay.cni.errors import IoFailure, TryAgainLater
+from underlay.values import dataclass
 
 LONGEST = 8 << 20  # bytes of a request
 DESCRIPTORS = 2

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Protocol
 
@@ -28,6 +27,7 @@ from underlay.objects import HOST, IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Added, Found, Outcome
 from underlay.ranges import Below, Range
+from underlay.values import dataclass
 
 SECONDS = 10.0  # after which a runtime is told to come again
 SPREADING = 0.25  # seconds; routing daemons on one LAN need a few milliseconds

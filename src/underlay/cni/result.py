@@ -8,11 +8,12 @@ A key that the shape does not know is kept as it is in `extra`, so that a chaine
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from underlay.cni.keys import Keys
 from underlay.cni.value import Address, InterfaceAddress, Network, Value
+from underlay.values import dataclass
 
 OLD_SHAPE = ("0.3.0", "0.3.1", "0.4.0")
 NEW_SHAPE = ("1.0.0", "1.1.0")

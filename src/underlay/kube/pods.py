@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from json import JSONDecodeError
 from threading import Thread
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from lightkube.core.resource import ApiInfo, NamespacedResourceG, ResourceDef
 
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError, Internal, InvalidConfig, TryAgainLater
+from underlay.values import dataclass
 
 SECONDS = 5.0  # for the whole question: name lookup, exec plugin, both attempts
 T = TypeVar("T")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import ClassVar
 
@@ -24,6 +23,7 @@ from underlay.objects.wire import (
     interface,
     u32,
 )
+from underlay.values import dataclass
 
 HEADER = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8

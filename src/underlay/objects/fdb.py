@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import ClassVar
 
@@ -26,6 +25,7 @@ from underlay.objects.wire import (
     mac_bytes,
     number,
 )
+from underlay.values import dataclass
 
 HEADER = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 NDA_DST, NDA_LLADDR, NDA_PORT, NDA_VNI, NDA_IFINDEX = 1, 2, 6, 7, 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from underlay.objects.place import HOST, POD, Ns, Request, View, on
@@ -27,6 +27,7 @@ from underlay.objects.wire import (
     text,
     u32,
 )
+from underlay.values import dataclass
 
 KIND = "macvlan"
 IFLA_MACVLAN_MODE, BRIDGE = 1, 4

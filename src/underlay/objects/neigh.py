@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import ClassVar
 
@@ -25,6 +24,7 @@ from underlay.objects.wire import (
     mac_text,
     number,
 )
+from underlay.values import dataclass
 
 HEADER = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 NDA_DST, NDA_LLADDR, NDA_IFINDEX, NDA_PROTOCOL = 1, 2, 8, 12

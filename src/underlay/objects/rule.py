@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import ClassVar
 
@@ -24,6 +23,7 @@ from underlay.objects.wire import (
     number,
     u32,
 )
+from underlay.values import dataclass
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, res1, res2, action, flags
 TABLE = 4  # where the header has the table, if it is a small number

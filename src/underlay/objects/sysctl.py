@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from underlay.objects.link import Link
 from underlay.objects.place import Ns, Request, View, Write, on
@@ -15,6 +15,7 @@ from underlay.objects.wire import (
     ifinfo,
     number,
 )
+from underlay.values import dataclass
 
 IFLA_INET_CONF = 1
 # Where the kernel keeps a setting in the array that a link carries; the IPv4 ones are set the same way,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from underlay.objects.place import Ns, Request, View, on
 from underlay.objects.wire import IFLA_TXQLEN, RTM_NEWLINK, Message, ifinfo, number
+from underlay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

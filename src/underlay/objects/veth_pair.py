@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from underlay.objects.place import HOST, POD, Ns, Request, View, on
@@ -26,6 +25,7 @@ from underlay.objects.wire import (
     number,
     text,
 )
+from underlay.values import dataclass
 
 VETH_INFO_PEER = 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import ClassVar
 
@@ -32,6 +32,7 @@ from underlay.objects.wire import (
     text,
     u32,
 )
+from underlay.values import dataclass
 
 KIND = "vxlan"
 U8, FLAG, PORT, PORTS = struct.Struct("=B"), struct.Struct("=?"), struct.Struct(">H"), struct.Struct(">HH")

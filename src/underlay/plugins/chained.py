@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from underlay.cni.keys import Alias, Aliases, Keys
 from underlay.cni.probing import Patience, patience_of
@@ -11,6 +10,7 @@ from underlay.cni.result import ResultRoute, configured_route
 from underlay.plugins.hijack import ALIASES as HIJACK_ALIASES
 from underlay.plugins.hijack import Hijack, parse_hijacks
 from underlay.plugins.way import HOST_TABLE
+from underlay.values import dataclass
 
 SYSTEM_TABLES = range(253, 256)  # default, main, local
 LOOSE = 2  # rp_filter: a packet is welcome if any way leads back to its source

@@ -7,7 +7,6 @@ CNI's CONVENTIONS.md) comes before the annotation, which all NICs of the pod sha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from underlay.cni.document import shown
 from underlay.cni.errors import InvalidConfig
@@ -17,6 +16,7 @@ from underlay.objects import IP
 from underlay.plugins.vxlan_config import Config, VxlanNetwork, names_of
 from underlay.plugins.vxlan_options import unicast_mac
 from underlay.ranges import Range
+from underlay.values import dataclass
 
 NETWORK_NAME = "vxlan-cni.travishegner.com/NetworkName"
 REQUESTED_ADDRESS = "vxlan-cni.travishegner.com/RequestedAddress"

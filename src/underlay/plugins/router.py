@@ -16,7 +16,7 @@ through the overlay's NIC. Why it is so, point by point: docs/how-a-packet-trave
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
@@ -58,6 +58,7 @@ from underlay.plugins.way import (
     to_node,
     traces_of,
 )
+from underlay.values import dataclass
 
 NOWHERE = Link(index=0, name="", mac="", mtu=0, up=False, peer=0, settings={4: (), 6: ()})
 

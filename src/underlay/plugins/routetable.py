@@ -11,7 +11,6 @@ In the process of `vxlan`, or as an executable behind any main plugin.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_network
 
 from underlay.claims import CLAIM
@@ -28,6 +27,7 @@ from underlay.plan import Plan
 from underlay.plugins.choice import wishes_of
 from underlay.plugins.veth import veth_pair
 from underlay.ranges import Range
+from underlay.values import dataclass
 
 NAMES = ("routetable", "routetable-ipam")  # the second is that of the plugin before it
 LARGEST = 2**32  # addresses that may be excluded at an end

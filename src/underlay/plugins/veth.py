@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
 from underlay.cni.errors import InvalidConfig, InvalidEnvironment
@@ -47,6 +46,7 @@ from underlay.plugins.way import (
     to_node,
     traces_of,
 )
+from underlay.values import dataclass
 
 POD_END = "veth0"
 IPV6_MTU = 1280  # bytes, RFC 8200 section 5

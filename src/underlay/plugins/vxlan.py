@@ -14,7 +14,7 @@ spreads the claims of `routetable`: docs/routing.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
@@ -59,6 +59,7 @@ from underlay.plugins.vxlan_node import (
     shared_gateways,
 )
 from underlay.ranges import Range
+from underlay.values import dataclass
 
 STATIC = 4  # the routing protocol number of the routes of main plugins: chained ones tell theirs from these
 ELSEWHERE = {

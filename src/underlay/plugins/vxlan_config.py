@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_network
 from itertools import combinations, product
 from typing import Any
@@ -19,6 +19,7 @@ from underlay.cni.value import Value
 from underlay.objects import IP, Network
 from underlay.plugins.vxlan_options import Device, device_of
 from underlay.ranges import Range
+from underlay.values import dataclass
 
 PER_NODE, ANYCAST = "per-node", "anycast"
 LONGEST_NAME = 63  # of a label (RFC 1035), so of a namespace that a network may be called after

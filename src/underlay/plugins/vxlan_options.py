@@ -9,7 +9,6 @@ for something else.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -17,6 +16,7 @@ from underlay.cni.document import shown
 from underlay.cni.keys import Aliases, Keys
 from underlay.cni.value import Value, same
 from underlay.objects import IP
+from underlay.values import dataclass
 
 PORT = 4789  # RFC 7348, section 5
 LAST_VNI = (1 << 24) - 1

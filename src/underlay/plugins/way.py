@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from underlay.facts import Facts
 from underlay.objects import HOST, IP, MAIN, POD, Neigh, Network, Object, Route, Rule
 from underlay.plan import Plan
 from underlay.plugins.nic import Nic, single
+from underlay.values import dataclass
 
 HOST_TABLE = 500
 HOST_RULE_PRIORITY = 1000  # after the local table and Cilium's rules, before main

@@ -7,10 +7,10 @@ neighbour solicitations (NS) and advertisements (NA) are RFC 4861, asked without
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from underlay.objects.wire import IP, mac_bytes, mac_text
+from underlay.values import dataclass
 
 ETHERNET = struct.Struct("!6s6sH")  # destination, source, type
 ARP = struct.Struct("!8s6s4s6s4s")  # kinds and operation, sender's MAC and address, target's
