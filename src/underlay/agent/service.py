@@ -11,13 +11,14 @@ import gc
 import os
 import resource
 import signal
-from dataclasses import dataclass
 
 from underlay.agent.calls import Calls, Meter
 from underlay.agent.notify import READY, STOPPING, Notifier
 from underlay.agent.place import Place, listening
 from underlay.agent.workers import Workers
 from underlay.log import Log, LogOptions
+from underlay.plugins import PLUGINS
+from underlay.values import dataclass
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 30.0  # seconds for calls that run when the agent is to end
@@ -47,6 +48,7 @@ def serve(options: Options) -> int:
     with listening(options.socket) as place:
         calls = Calls(options.state, _meter(options, place))
         workers = Workers(place.listener, calls.answer, options.threads)
+        tuple(PLUGINS.values())  # are loaded now: the first call waits for none
         gc.freeze()  # what is there by now stays: a collection in the midst of a call need not look at it
         workers.start()
         log.event("agent-started", socket=options.socket, state=options.state, pid=os.getpid())

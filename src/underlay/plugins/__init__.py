@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from underlay.cni.plugin import Plugin
-from underlay.plugins import router, routetable, veth, vxlan
 
-PLUGINS: dict[str, Plugin[Any]] = {
-    plugin.name: plugin for plugin in (veth.PLUGIN, router.PLUGIN, vxlan.PLUGIN, routetable.PLUGIN)
-}
+NAMES = ("veth", "router", "vxlan", "routetable")
+
+
+class Plugins(Mapping[str, Plugin[Any]]):
+    """Each is loaded when it is asked for: who executes one of them need not wait for the others."""
+
+    def __getitem__(self, name: str) -> Plugin[Any]:
+        if name not in NAMES:
+            raise KeyError(name)
+        plugin: Plugin[Any] = import_module(f"underlay.plugins.{name}").PLUGIN
+        return plugin
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+PLUGINS = Plugins()
