@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from _thread import _local as local  # `threading` takes longer to load than all of this
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,8 +18,10 @@ from typing import Any
 
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703  # ioctl_ns(2)
+SIOCGSKNS = 0x894C  # Linux 4.10
 SO_NETNS_COOKIE = 71  # socket(7), Linux 5.14
 OWN = "/proc/thread-self/ns/net"
+_thread = local()  # `home`: a descriptor of the namespace of a thread that has settled
 
 
 def open_netns(path: str) -> int:
@@ -47,9 +50,10 @@ def is_netns(fd: int) -> bool:
 @contextmanager
 def entered(fd: int) -> Iterator[None]:
     """Puts this thread into the namespace of `fd`, and back, whatever happens inside."""
-    own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+    home: int | None = getattr(_thread, "home", None)
+    own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC) if home is None else home
     try:
-        if is_same(fd, own):  # the node's, where a call mostly is: two system calls less
+        if home is None and is_same(fd, own):  # the node's, where a call mostly is: two system calls less
             yield
             return
         _setns(fd)
@@ -58,7 +62,21 @@ def entered(fd: int) -> Iterator[None]:
         finally:
             _setns(own)
     finally:
-        os.close(own)
+        if home is None:
+            os.close(own)
+
+
+def settle(own: int) -> None:
+    """Says that this thread is in the namespace of that descriptor whenever nobody has entered another one,
+    so that it need not be looked up. The descriptor outlives the thread."""
+    _thread.home = own
+
+
+def netns_of(opened: socket.socket) -> int:
+    """A descriptor of the namespace that a socket is in; the caller closes it."""
+    import fcntl
+
+    return fcntl.ioctl(opened, SIOCGSKNS)
 
 
 def new_netns() -> int:
@@ -83,10 +101,15 @@ def is_same(fd: int, other: int) -> bool:
 def identity(fd: int) -> str:
     """A name for the namespace that no later one gets: its cookie, or its inode before Linux 5.14."""
     with entered(fd), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            raw = probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
-        except OSError:
-            return f"inode-{os.fstat(fd).st_ino}"
+        return identity_by(probe, fd)
+
+
+def identity_by(opened: socket.socket, fd: int) -> str:
+    """The same for who has a socket in that namespace already, of whatever kind."""
+    try:
+        raw = opened.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+    except OSError:
+        return f"inode-{os.fstat(fd).st_ino}"
     return str(struct.unpack("=Q", raw)[0])
 
 

@@ -6,11 +6,11 @@ Nothing here knows what an object is or how the kernel is reached: `Kernel` is a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from underlay.cni.errors import CniError, Conflict
 from underlay.objects import MAIN, Object, Route, Rule, links_of, stands_on
+from underlay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,23 @@ class Found(NamedTuple):
     object: Object | None
 
 
-Outcome = Added | Found | CniError
+class Changed(NamedTuple):
+    """A setting was changed, from this one."""
+
+    old: Object
+
+
+Outcome = Added | Found | Changed | CniError
 
 
 class Kernel(Protocol):
     """The two namespaces of a call."""
 
     def add(self, objects: Sequence[Object]) -> list[Outcome]:
-        """Makes a first run of `objects` at once; an outcome for each of the run, at least one."""
+        """Makes a first run of `objects` at once; an outcome for each of the run, at least one.
+
+        A setting that gives way may be changed at once, or be found for the caller to replace.
+        """
 
     def replace(self, old: Object, new: Object) -> None:
         """Puts `new` in the place of `old`."""
@@ -100,8 +109,15 @@ def apply(objects: Sequence[Object], kernel: Kernel) -> Applied:
             outcomes = kernel.add(todo)
             run, todo = todo[: len(outcomes)], todo[len(outcomes) :]
             # A run does not stop at its first error: what was made after it is ours to take back too.
-            added += [obj for obj, outcome in zip(run, outcomes, strict=True) if isinstance(outcome, Added)]
+            others: list[tuple[Object, Outcome]] = []
             for obj, outcome in zip(run, outcomes, strict=True):
+                if isinstance(outcome, Added):
+                    added.append(obj)
+                elif isinstance(outcome, Changed):
+                    replaced.append((outcome.old, obj))
+                else:
+                    others.append((obj, outcome))
+            for obj, outcome in others:
                 if isinstance(outcome, CniError):
                     raise outcome
                 if isinstance(outcome, Found) and outcome.object != obj:
@@ -140,8 +156,13 @@ def missing(objects: Iterable[Object], kernel: Kernel) -> list[tuple[Object, Obj
     return [(obj, found) for obj, found in seen if found != obj]
 
 
+def gives_way(old: Object, new: Object) -> bool:
+    """Whether what stands in the place of `new` may be changed into it: it is ours, or nobody's."""
+    return type(old) is type(new) and old.yields_to(new)  # type: ignore[arg-type]
+
+
 def _replaceable(old: Object | None, new: Object) -> Object:
-    if old is not None and type(old) is type(new) and old.yields_to(new):  # type: ignore[arg-type]
+    if old is not None and gives_way(old, new):
         return old
     raise Conflict(f"{new}: something else is there that is not ours", _what_is_there(old, new))
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import NamedTuple
 
 from underlay.cni.errors import CniError, KernelError
 from underlay.netlink.late import Background, delete_link
-from underlay.netlink.socket import NetlinkSocket, Refused, Reply
+from underlay.netlink.pool import SocketPool
+from underlay.netlink.socket import DONE, NetlinkSocket, Refused, Reply
 from underlay.netns import entered
 from underlay.objects import (
     HOST,
@@ -27,27 +29,52 @@ from underlay.objects import (
     made_in,
     stands_on,
 )
-from underlay.objects.link import Link, decode_link, link_by_index, link_by_name
+from underlay.objects.link import (
+    Link,
+    decode_link,
+    index_and_peer,
+    is_new_link,
+    is_setting,
+    link_by_index,
+    link_by_name,
+)
 from underlay.objects.wire import EXCL, IFINFO, RTM_DELLINK, RTM_NEWLINK, Message, ifinfo
-from underlay.plan import Added, Found, Outcome
+from underlay.plan import Added, Changed, Found, Outcome, gives_way
 
 # What these say of is not there; EAFNOSUPPORT: nothing of IPv6 is, on a kernel without it.
 GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 PROC = "/proc/sys/net/"
 CHANGES_OF_LINKS = {RTM_NEWLINK, RTM_DELLINK}  # no other request changes what a link says of itself
 FIRST_INDEX = 1 << 23  # of those that we choose: the kernel counts from 1, and does not get there
+ADDED = Added()
 Encode = Callable[[View], Request | None]
+
+
+class Sent(NamedTuple):
+    """What is sent for an object, and the setting of ours or of nobody's that it changes."""
+
+    obj: Object
+    request: Message | None
+    old: Object | None
 
 
 class Netlink:
     """Works on namespace descriptors that the caller owns; `close` frees its sockets.
 
-    With a `background` to wait there, links are deleted without waiting for the end of it.
+    With a `background` to wait there, links are deleted without waiting for the end of it; with a `pool`
+    the sockets of the host are left for others.
     """
 
-    def __init__(self, host: int, pod: int | None, background: Background | None = None) -> None:
+    def __init__(
+        self,
+        host: int,
+        pod: int | None,
+        background: Background | None = None,
+        pool: SocketPool | None = None,
+    ) -> None:
         self._netns: dict[Ns, int] = {HOST: host} | ({} if pod is None else {POD: pod})
         self._background = background
+        self._pool = pool
         self._sockets: dict[Ns, NetlinkSocket] = {}
         self._indexes: dict[tuple[Ns, str], int] = {}
         self._names: dict[tuple[Ns, int], str] = {}
@@ -57,12 +84,19 @@ class Netlink:
         self._untouched: set[tuple[Ns, str]] = set()  # links that were made, and nothing on them since
 
     def close(self) -> None:
-        for opened in self._sockets.values():
-            opened.close()
+        for ns, opened in self._sockets.items():
+            if self._pool and ns == HOST and opened.is_idle:
+                self._pool.give(opened)
+            else:
+                opened.close()
         self._sockets = {}
 
     def has(self, ns: Ns) -> bool:
         return ns in self._netns
+
+    def identity(self, ns: Ns) -> str:
+        """That of the namespace, as `netns.identity` gives it; "" where there is none."""
+        return self._socket(ns).netns_identity(self._netns[ns]) if ns in self._netns else ""
 
     # As plan.Kernel
 
@@ -70,71 +104,75 @@ class Netlink:
         """A run is what can share one datagram: sent to one namespace, up to a link that the rest needs."""
         ns = made_in(objects[0])
         outcomes: list[Outcome | None] = []
-        batch: list[tuple[Object, Message]] = []
+        batch: list[Sent] = []
         for obj in objects:
             if made_in(obj) != ns:
                 break
             try:
-                step = self._step(obj)
+                request = obj.add(self)
+                old = self._setting(obj, request)
             except CniError as error:
                 outcomes.append(error)
                 break
-            if isinstance(step, Write):
-                if not outcomes:
-                    outcomes.append(self._outcome(obj, self._write(ns, step)))
-                break
-            if isinstance(step, Found):
-                outcomes.append(step)
-                if step.object != obj:
+            if old is not None and (old == obj or isinstance(request, Write) or not gives_way(old, obj)):
+                outcomes.append(Found(old))
+                if old != obj:
                     break
                 continue
+            if isinstance(request, Write):
+                if not outcomes:
+                    outcomes.append(self._outcome(Sent(obj, None, None), self._write(ns, request)))
+                break
             outcomes.append(None)  # known when the batch has been answered
-            batch.append((obj, step))
-            if step.type == RTM_NEWLINK and step.flags & EXCL:
+            batch.append(Sent(obj, request, old))
+            if is_new_link(request):
                 break
         answers = iter(self._make(ns, batch))
         return [next(answers) if outcome is None else outcome for outcome in outcomes]
 
-    def _step(self, obj: Object) -> Request | Found:
-        """What `obj` takes: a request; or, for a setting, which is changed and not made, what it is now.
+    def _setting(self, obj: Object, request: Request) -> Object | None:
+        """What is there of an object that is changed and not made: a setting.
 
-        What a setting of a link is that this call has just made is nobody's, and not looked at.
+        One of a link that this call has just made is nobody's, and not looked at.
         """
-        request = obj.add(self)
         if isinstance(request, Message) and (request.flags & EXCL or stands_on(obj) in self._untouched):
-            return request
-        found = obj.found(self)
-        return request if found is None else Found(found)
+            return None
+        return obj.found(self)
 
-    def _make(self, ns: Ns, batch: Sequence[tuple[Object, Message]]) -> list[Outcome]:
-        replies = self._send(ns, [request for _, request in batch])
-        self._untouched -= {stands_on(obj) for obj, _ in batch}
-        return [self._answered(*sent, reply) for sent, reply in zip(batch, replies, strict=True)]
+    def _make(self, ns: Ns, batch: Sequence[Sent]) -> list[Outcome]:
+        replies = self._send(ns, [sent.request for sent in batch if sent.request])
+        if self._untouched:
+            self._untouched -= {stands_on(sent.obj) for sent in batch}
+        return [self._answered(sent, reply) for sent, reply in zip(batch, replies, strict=True)]
 
-    def _answered(self, obj: Object, request: Message, reply: Reply) -> Outcome:
-        if self._has_taken_index(obj, request, reply):
-            request = request._replace(body=ifinfo() + request.body[IFINFO.size :])  # the kernel chooses
-            (reply,) = self._send(made_in(obj), [request])
-        if reply.refused is None and links_of(obj):
-            self._learn_indexes(obj, request, reply)
-        return self._outcome(obj, reply)
+    def _answered(self, sent: Sent, reply: Reply) -> Outcome:
+        obj, request, old = sent
+        if request and is_new_link(request):
+            if self._has_taken_index(request, reply):
+                request = request._replace(body=ifinfo() + request.body[IFINFO.size :])  # the kernel chooses
+                (reply,) = self._send(made_in(obj), [request])
+            if reply.refused is None:
+                self._learn_indexes(obj, request, reply)
+        if reply is DONE and old is None:
+            return ADDED
+        return self._outcome(sent, reply)
 
-    def _has_taken_index(self, obj: Object, request: Message, reply: Reply) -> bool:
+    def _has_taken_index(self, request: Message, reply: Reply) -> bool:
         """Whether a new link was to get an index that another one has.
 
         Before Linux 6.13 it must be free in the namespace too that the request is sent to.
         """
         if reply.refused is None or reply.refused.errno not in (errno.EEXIST, errno.EBUSY):
             return False
-        index = _index_in(request) if links_of(obj) else 0
+        index = _index_in(request)
         return index > 0 and any(self.link_at(ns, index) for ns in self._netns)
 
-    def _outcome(self, obj: Object, reply: Reply) -> Outcome:
+    def _outcome(self, sent: Sent, reply: Reply) -> Outcome:
         if reply.refused is None:
-            return Added()
+            return ADDED if sent.old is None else Changed(sent.old)
         if reply.refused.errno == errno.EEXIST:
-            return Found(obj.found(self))
-        return _error(obj, reply.refused)
+            return Found(sent.obj.found(self))
+        return _error(sent.obj, reply.refused)
 
     def _learn_indexes(self, obj: Object, request: Message, reply: Reply) -> None:
         """A new link has the index of its request, or the echo carries it, for a pair both; else it is
@@ -143,8 +181,7 @@ class Netlink:
         self._untouched.update(links)
         indexes: tuple[int, ...] = (_index_in(request),)
         if reply.bodies:
-            made = decode_link(reply.bodies[0])
-            indexes = made.index, made.peer
+            indexes = index_and_peer(reply.bodies[0])
         for link, index in zip(links, indexes, strict=False):
             self._indexes.pop(link, None)  # of an earlier link of that name
             if index:
@@ -192,7 +229,7 @@ class Netlink:
         replies: list[Reply] = []
         for message in messages:
             if message.type == RTM_DELLINK:
-                self._forget(links=True)
+                self._forget_all()
                 replies.append(delete_link(self._netns[ns], message, self._background))
             else:
                 replies += self._send(ns, [message])
@@ -288,31 +325,51 @@ class Netlink:
             return None
 
     def _socket(self, ns: Ns) -> NetlinkSocket:
-        if ns not in self._sockets:
-            self._sockets[ns] = NetlinkSocket(self._netns[ns])
-        return self._sockets[ns]
+        opened = self._sockets.get(ns)
+        if opened is None:
+            netns = self._netns[ns]
+            opened = self._pool.take(netns) if self._pool and ns == HOST else NetlinkSocket(netns)
+            self._sockets[ns] = opened
+        return opened
 
     def _send(self, ns: Ns, messages: Sequence[Message]) -> list[Reply]:
         if not messages:
             return []
-        self._forget(links=not CHANGES_OF_LINKS.isdisjoint(message.type for message in messages))
+        self._forget(ns, messages)
         return self._socket(ns).transact(messages)
 
     def _write(self, ns: Ns, request: Write) -> Reply:
-        self._forget(links=True)
+        self._forget_all()
         try:
             with entered(self._netns[ns]), open(PROC + request.path, "w") as file:
                 file.write(request.value)
         except OSError as error:
-            return Reply(Refused(error.errno or errno.EIO, f"writing {PROC}{request.path}"), [])
-        return Reply(None, [])
+            return Reply(Refused(error.errno or errno.EIO, f"writing {PROC}{request.path}"))
+        return DONE
 
-    def _forget(self, *, links: bool) -> None:
+    def _forget(self, ns: Ns, messages: Sequence[Message]) -> None:
         """What was read before a change says nothing about the time after it."""
-        if links:
-            self._links.clear()
         self._dumps.clear()
         self._grouped.clear()
+        for message in messages:
+            if message.type == RTM_NEWLINK and is_setting(message):
+                index = _index_in(message)
+                changed = [
+                    at for at, link in self._links.items() if at[0] == ns and link and link.index == index
+                ]
+            elif is_new_link(message):
+                changed = [at for at, link in self._links.items() if link is None]
+            elif message.type in CHANGES_OF_LINKS:
+                changed = list(self._links)
+            else:
+                continue
+            for at in changed:
+                del self._links[at]
+
+    def _forget_all(self) -> None:
+        self._dumps.clear()
+        self._grouped.clear()
+        self._links.clear()
 
 
 def _index_in(request: Message) -> int:

@@ -13,8 +13,8 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from underlay.netns import entered
-from underlay.objects.wire import ACK, REQUEST, Message, attributes
+from underlay.netns import entered, identity_by
+from underlay.objects.wire import ACK, PADDING, REQUEST, Message, attributes
 
 NETLINK_ROUTE = 0
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
@@ -45,7 +45,10 @@ class Reply(NamedTuple):
     """The answer to one request: a refusal, or the bodies of the messages it brought."""
 
     refused: Refused | None
-    bodies: list[bytes]
+    bodies: tuple[bytes, ...] = ()
+
+
+DONE = Reply(None)
 
 
 class NetlinkSocket:
@@ -59,9 +62,14 @@ class NetlinkSocket:
         for option in (NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
         self._sequence = 0
+        self.is_idle = True  # no answer is awaited, or was left unread
 
     def close(self) -> None:
         self._socket.close()
+
+    def netns_identity(self, netns: int) -> str:
+        """That of its namespace, of which `netns` is a descriptor."""
+        return identity_by(self._socket, netns)
 
     def transact(self, messages: Sequence[Message]) -> list[Reply]:
         """Sends all messages, in order; a reply for each."""
@@ -73,20 +81,24 @@ class NetlinkSocket:
     def _batch(self, messages: Sequence[Message]) -> list[Reply]:
         first = self._sequence + 1
         last = len(messages) - 1
-        datagram = b"".join(self._pack(msg, ACK if i == last else 0) for i, msg in enumerate(messages))
-        self._socket.send(datagram)
-        replies = [Reply(None, []) for _ in messages]
+        pieces: list[bytes] = []
+        for place, message in enumerate(messages):
+            pieces += self._pieces(message, ACK if place == last else 0)
+        self.is_idle = False
+        self._socket.send(b"".join(pieces))
+        replies = [DONE] * len(messages)
         while True:
             for kind, flags, sequence, body in self._receive():
                 place = sequence - first
                 if not 0 <= place <= last:
                     continue  # the tail of a dump that was given up
                 if kind != NLMSG_ERROR:
-                    replies[place].bodies.append(body)
+                    replies[place] = Reply(None, (*replies[place].bodies, body))
                     continue
                 if ERROR.unpack_from(body)[0]:
-                    replies[place] = Reply(_refusal(body, flags), [])
+                    replies[place] = Reply(_refusal(body, flags))
                 if place == last:
+                    self.is_idle = True
                     return replies
 
     def ask(self, message: Message) -> bytes | None:
@@ -94,10 +106,12 @@ class NetlinkSocket:
 
         It, or the refusal, comes without being asked for: no acknowledgement has to be read as well.
         """
+        self.is_idle = False
         self._socket.send(self._pack(message, 0))
         while True:
             for kind, _, sequence, body in self._receive():
                 if sequence == self._sequence:
+                    self.is_idle = True
                     return None if kind == NLMSG_ERROR else body
 
     def tell(self, message: Message) -> None:
@@ -108,15 +122,17 @@ class NetlinkSocket:
         """The first thing that the kernel says to the one request that was told: an echo, or a refusal."""
         kind, flags, _, body = self._receive()[0]
         if kind == NLMSG_ERROR and ERROR.unpack_from(body)[0]:
-            return Reply(_refusal(body, flags), [])
-        return Reply(None, [])
+            return Reply(_refusal(body, flags))
+        return DONE
 
     def dump(self, message: Message) -> list[bytes] | Refused:
         """The bodies of all messages of a dump, or why there are none; repeated while interrupted."""
         for _ in range(DUMP_TRIES):
+            self.is_idle = False
             self._socket.send(self._pack(message, 0))
             bodies: list[bytes] = []
             refused, interrupted = self._collect(bodies)
+            self.is_idle = True
             if refused or not interrupted:
                 return refused or bodies
         return Refused(4, "the tables changed during each of ten dumps")
@@ -139,10 +155,13 @@ class NetlinkSocket:
                 bodies.append(body)
 
     def _pack(self, message: Message, flags: int) -> bytes:
+        return b"".join(self._pieces(message, flags))
+
+    def _pieces(self, message: Message, flags: int) -> tuple[bytes, bytes, bytes]:
         self._sequence += 1
-        size = HEADER.size + len(message.body)
-        flags |= message.flags | REQUEST
-        return HEADER.pack(size, message.type, flags, self._sequence, 0) + message.body + bytes(-size % 4)
+        kind, own, body = message
+        size = HEADER.size + len(body)
+        return HEADER.pack(size, kind, own | flags | REQUEST, self._sequence, 0), body, PADDING[size & 3]
 
     def _receive(self) -> list[tuple[int, int, int, bytes]]:
         """One datagram: type, flags, sequence number and body of each message in it."""

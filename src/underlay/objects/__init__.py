@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from operator import attrgetter
 from typing import Any, TypeVar, get_args
 
 from underlay.objects.address import Address
@@ -68,6 +69,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "Network": (IPv4Network, IPv6Network),
     "Network | None": (IPv4Network, IPv6Network, type(None)),
 }
+WRITTEN_AS_TEXT = {IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface}
 KINDS = {kind.__name__: kind for kind in get_args(Object)}
 
 __all__ = [
@@ -108,17 +110,21 @@ __all__ = [
 def as_json(obj: Object) -> dict[str, Any]:
     """An object as plain JSON: its kind, and the fields that differ from their defaults."""
     raw = {"kind": type(obj).__name__}
-    for name, default in _defaults(type(obj)):  # type: ignore[arg-type]
-        value = getattr(obj, name)
+    read, defaults = _fields(type(obj))  # type: ignore[arg-type]
+    for value, (name, default) in zip(read(obj), defaults, strict=True):
         if value is not default and (default is MISSING or value != default):
-            raw[name] = _plain(value)
+            raw[name] = _text(value) if type(value) in WRITTEN_AS_TEXT else value
     return raw
 
 
 @cache
-def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
-    """The fields of a dataclass, each with its default; MISSING for none."""
-    return tuple((field.name, field.default) for field in fields(kind))
+def _fields(kind: type) -> tuple[Callable[[object], tuple[Any, ...]], tuple[tuple[str, Any], ...]]:
+    """What gives the values of all fields of a dataclass, and their names and defaults; MISSING for none."""
+    names = [field.name for field in fields(kind)]
+    return attrgetter(*names), tuple((field.name, field.default) for field in fields(kind))
+
+
+_text = lru_cache(REMEMBERED)(str)
 
 
 def from_json(raw: dict[str, Any]) -> Object:
@@ -155,8 +161,3 @@ def typed(kind: type[T], values: dict[str, Any]) -> T:
 def _types(kind: type) -> dict[str, tuple[type, ...]]:
     """What a dataclass's fields hold, of those whose type is in TYPES."""
     return {field.name: TYPES[str(field.type)] for field in fields(kind) if str(field.type) in TYPES}
-
-
-def _plain(value: Any) -> Any:
-    addresses = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
-    return str(value) if isinstance(value, addresses) else value

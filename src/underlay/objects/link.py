@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from underlay.objects.wire import (
     AF_INET,
     AF_INET6,
+    ATTRIBUTE,
+    EXCL,
     IFF_UP,
     IFINFO,
     IFLA_ADDRESS,
@@ -24,6 +25,7 @@ from underlay.objects.wire import (
     IFLA_MTU,
     IFLA_TXQLEN,
     RTM_GETLINK,
+    RTM_NEWLINK,
     Message,
     attributes,
     i32,
@@ -33,6 +35,7 @@ from underlay.objects.wire import (
     text,
     u32,
 )
+from underlay.values import dataclass
 
 SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS: the counters are the dear part of a reply
 IFLA_INET_CONF, IFLA_INET6_CONF = 1, 2
@@ -71,6 +74,26 @@ def link_by_name(name: str) -> Message:
 
 def link_by_index(index: int) -> Message:
     return Message(RTM_GETLINK, 0, ifinfo(index) + number(IFLA_EXT_MASK, SKIP_STATISTICS))
+
+
+def is_new_link(request: Message) -> bool:
+    """Whether a request makes a link, rather than changing one."""
+    return request.type == RTM_NEWLINK and bool(request.flags & EXCL)
+
+
+def is_setting(request: Message) -> bool:
+    """Whether a RTM_NEWLINK changes settings of one link and whether it is up: no other link feels that."""
+    size = len(request.body) - IFINFO.size
+    if request.flags & EXCL or not size:
+        return not request.flags & EXCL
+    length, kind = ATTRIBUTE.unpack_from(request.body, IFINFO.size)
+    return bool(kind == IFLA_AF_SPEC and length == size)
+
+
+def index_and_peer(body: bytes) -> tuple[int, int]:
+    """What a new link is told apart by: its index, and that of its other end, 0 where there is none."""
+    peer = attributes(body, IFINFO.size).get(IFLA_LINK)
+    return IFINFO.unpack_from(body)[2], u32(peer) if peer else 0
 
 
 def decode_link(body: bytes) -> Link:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from underlay.objects.place import Ns, Request, View, on
 from underlay.objects.wire import IFLA_IFALIAS, RTM_NEWLINK, Message, attribute, ifinfo
+from underlay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from underlay.objects.place import Ns, Request, View, on
 from underlay.objects.wire import IFF_UP, IFINFO, RTM_NEWLINK, Message, ifinfo
+from underlay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

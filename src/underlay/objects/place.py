@@ -19,6 +19,8 @@ class Ns(StrEnum):
     HOST = "host"
     POD = "pod"
 
+    __hash__ = str.__hash__  # that of Enum is written in Python, and each look at a link's index asks for it
+
 
 HOST, POD = Ns.HOST, Ns.POD
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from ipaddress import ip_address, ip_network
 from typing import ClassVar, NamedTuple
 
 from underlay.objects.place import MAIN, OURS, Ns, Request, View, ip_command, on
 from underlay.objects.wire import (
     AF_INET,
+    AF_INET6,
     ATTRIBUTE,
     CREATE,
     DUMP,
@@ -31,8 +32,13 @@ from underlay.objects.wire import (
     number,
     u32,
 )
+from underlay.values import dataclass
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
+COMMON = {
+    4: struct.Struct(HEADER.format + "HH4s"),
+    16: struct.Struct(HEADER.format + "HH16s"),
+}  # and RTA_DST
 TABLE_AND_DST = struct.Struct("=HH4xHH")  # two attributes of a route: the one whole, the other's header
 RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, weight − 1, index
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 1, 4, 5, 6, 7, 8
@@ -163,8 +169,10 @@ class Route:
         return SCOPE_LINK if on_link else SCOPE_UNIVERSE
 
     def _body(self, view: View, scope: int) -> bytes:
-        header = HEADER.pack(
-            family_of(self.dst.version),
+        dst = self.dst.network_address.packed
+        size = len(dst)
+        common = COMMON[size].pack(
+            AF_INET if size == 4 else AF_INET6,
             self.dst.prefixlen,
             0,
             0,
@@ -173,10 +181,15 @@ class Route:
             scope,
             RTN_UNICAST,
             ONLINK if self.onlink else 0,
+            ATTRIBUTE.size + size,
+            RTA_DST,
+            dst,
         )
-        parts = [header, attribute(RTA_DST, self.dst.network_address.packed), number(RTA_TABLE, self.table)]
+        parts = [common, number(RTA_TABLE, self.table)]
         if self.dev:
-            parts += [number(RTA_OIF, view.index(self.ns, self.dev)), self._gateway(self.via)]
+            parts.append(number(RTA_OIF, view.index(self.ns, self.dev)))
+        if self.via:
+            parts.append(self._gateway(self.via))
         if self.hops:
             parts.append(attribute(RTA_MULTIPATH, b"".join(self._hop(view, hop) for hop in self.hops)))
         if self.src:
@@ -223,6 +236,14 @@ def routes(view: View, ns: Ns, version: int, table: int = 0, proto: int = 0) -> 
     return [route for route in found if route and route.dst.version == version]
 
 
+def all_routes(view: View, ns: Ns) -> list[Route]:
+    """All unicast routes of a namespace, those of IPv4 first: one request for both."""
+    found = (
+        _decode(view, ns, body) for body in view.dump(ns, Message(RTM_GETROUTE, DUMP, HEADER.pack(*[0] * 9)))
+    )
+    return [route for route in found if route]
+
+
 def routes_request(version: int, table: int = 0, proto: int = 0) -> Message:
     header = HEADER.pack(family_of(version), 0, 0, 0, 0, proto, 0, 0, 0)
     return Message(RTM_GETROUTE, DUMP, header + (number(RTA_TABLE, table) if table else b""))
@@ -247,8 +268,8 @@ def destination(body: bytes) -> bytes:
 
 def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
     """A unicast route; None for what is none, and for a cached copy."""
-    _, _, _, tos, table, proto, _, kind, flags = HEADER.unpack_from(body)
-    if kind != RTN_UNICAST or tos or flags & CLONED:
+    family, _, _, tos, table, proto, _, kind, flags = HEADER.unpack_from(body)
+    if kind != RTN_UNICAST or tos or flags & CLONED or family not in (AF_INET, AF_INET6):
         return None
     attrs = attributes(body, HEADER.size)
     metrics = attributes(attrs.get(RTA_METRICS, b""))

@@ -38,6 +38,8 @@ REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")
 ATTRIBUTE_TYPE = 0x3FFF  # without the nested and byte-order bits
+NUMBER = struct.Struct("=HHI")  # an attribute that is a number, as most are
+PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # to a multiple of 4, by how far the size is beyond one
 U32 = struct.Struct("=I")
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK = 1, 3, 4, 5
@@ -62,12 +64,12 @@ class Message(NamedTuple):
 
 def attribute(kind: int, payload: bytes) -> bytes:
     size = ATTRIBUTE.size + len(payload)
-    return ATTRIBUTE.pack(size, kind) + payload + bytes(-size % 4)
+    return ATTRIBUTE.pack(size, kind) + payload + PADDING[size & 3]
 
 
 def number(kind: int, value: int) -> bytes:
     """A 32-bit attribute."""
-    return attribute(kind, U32.pack(value & 0xFFFFFFFF))
+    return NUMBER.pack(NUMBER.size, kind, value & 0xFFFFFFFF)
 
 
 def text(kind: int, value: str) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.objects import IP, Network
-from underlay.plugins.nic import EVERYTHING, Nic, subnets
+from underlay.plugins.nic import EVERYTHING, Nic
+from underlay.values import dataclass
 
 SERVICE, OVERLAY, ADDITIONAL = "service_hijack_subnet", "overlay_hijack_subnet", "additional_hijack_subnet"
 ALIASES = {SERVICE: ("service_cidr",), OVERLAY: ("cluster_cidr",), ADDITIONAL: ("additional_cidr",)}
@@ -36,7 +36,7 @@ def parse_hijacks(keys: Keys, *, is_required: bool) -> tuple[Hijack, ...]:
 
 def hijacked(nic: Nic, hijacks: tuple[Hijack, ...]) -> Iterator[Network]:
     """The subnets in the NIC's families; InvalidConfig for one that is the NIC's own already."""
-    own = dict.fromkeys(subnets(nic), "subnet") | {route.dst: "route" for route in nic.routes}
+    own = dict.fromkeys(nic.subnets, "subnet") | {route.dst: "route" for route in nic.routes}
     own |= dict.fromkeys((EVERYTHING[version] for version in nic.next_hops), "default route")
     for hijack in hijacks:
         if hijack.subnet in own:

@@ -7,7 +7,8 @@ answered from that address by its own NIC, whatever the main table says (docs/ho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 from underlay.cni.errors import InvalidConfig
@@ -16,6 +17,8 @@ from underlay.cni.result import ResultRoute
 from underlay.facts import Facts, Interface
 from underlay.main_default import nic_order
 from underlay.objects import IP, MAIN, OURS, POD, Network, Route, Rule
+from underlay.objects.wire import REMEMBERED
+from underlay.values import dataclass
 
 FROM_PRIORITY = 2000  # after the local table and a CNI's own rules, before main
 FIRST_TABLE = 100  # eth0's; netN has 100+N
@@ -34,15 +37,18 @@ class Nic:
     addresses: tuple[Interface, ...]
     routes: tuple[ResultRoute, ...]
     next_hops: dict[int, IP | None]  # of its default, by IP version; None for the link itself
+    ips: tuple[IP, ...] = field(init=False)
+    versions: tuple[int, ...] = field(init=False)  # that it speaks: 4, 6 or both
+    subnets: tuple[Network, ...] = field(
+        init=False
+    )  # that it is on; a single address, /32 or /128, is on none
 
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """The IP versions that the NIC speaks: 4, 6 or both."""
-        return tuple(sorted({address.version for address in self.addresses}))
-
-    @property
-    def ips(self) -> tuple[IP, ...]:
-        return tuple(address.ip for address in self.addresses)
+    def __post_init__(self) -> None:
+        versions = tuple(sorted({address.version for address in self.addresses}))
+        on = [a.network for a in self.addresses if a.network.prefixlen < a.max_prefixlen]
+        object.__setattr__(self, "ips", tuple(address.ip for address in self.addresses))
+        object.__setattr__(self, "versions", versions)
+        object.__setattr__(self, "subnets", tuple(dict.fromkeys([*on, LINK_LOCAL] if 6 in versions else on)))
 
 
 def table_of(dev: str, index: int) -> int:
@@ -64,7 +70,7 @@ def nic_of(pod: Attachment, facts: Facts, further: Iterable[ResultRoute] = ()) -
     return Nic(
         pod.ifname,
         table_of(pod.ifname, facts.nic.index),
-        addresses=tuple(dict.fromkeys([*(ip.address for ip in given), *facts.nic_addresses])),
+        addresses=addresses_of(pod, facts),
         routes=(
             *further,
             *(route for route in routes if route.dst.prefixlen and route.table in (None, 0, MAIN)),
@@ -73,9 +79,20 @@ def nic_of(pod: Attachment, facts: Facts, further: Iterable[ResultRoute] = ()) -
     )
 
 
+def addresses_of(pod: Attachment, facts: Facts) -> tuple[Interface, ...]:
+    """The NIC's: those of prevResult, then what else is found on it."""
+    given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
+    return tuple(dict.fromkeys([*(ip.address for ip in given), *facts.nic_addresses]))
+
+
 def _with_gateways(routes: Iterable[ResultRoute], announced: dict[int, IP]) -> tuple[ResultRoute, ...]:
     """The routes as the main plugin makes them: one that names no gateway takes that of its family."""
-    return tuple(replace(route, gw=route.gw or announced.get(route.dst.version)) for route in routes)
+    return tuple(
+        replace(route, gw=announced[route.dst.version])
+        if route.gw is None and route.dst.version in announced
+        else route
+        for route in routes
+    )
 
 
 def refuse_what_is_taken(nic: Nic, facts: Facts) -> None:
@@ -136,12 +153,12 @@ def own_routes(nic: Nic, but: Iterable[IP] = ()) -> Iterator[Route]:
 
 
 def _on_link(nic: Nic) -> Iterator[Route]:
-    return (Route(POD, subnet, nic.dev, table=nic.table) for subnet in subnets(nic))
+    return (Route(POD, subnet, nic.dev, table=nic.table) for subnet in nic.subnets)
 
 
 def _given(nic: Nic) -> Iterator[Route]:
     for given in nic.routes:
-        if given.dst.version in nic.versions and given.dst not in subnets(nic):
+        if given.dst.version in nic.versions and given.dst not in nic.subnets:
             yield route_by(nic, given, nic.table)
 
 
@@ -167,15 +184,9 @@ def _defaults(nic: Nic) -> Iterator[Route]:
             yield Route(POD, EVERYTHING[version], nic.dev, via=via, table=nic.table, onlink=onlink)
 
 
-def subnets(nic: Nic) -> tuple[Network, ...]:
-    """The subnets that the NIC is on. A single address, /32 or /128, is on none."""
-    on = [a.network for a in nic.addresses if a.network.prefixlen < a.max_prefixlen]
-    return tuple(dict.fromkeys([*on, LINK_LOCAL] if 6 in nic.versions else on))
-
-
 def _is_off_link(nic: Nic, via: IP | None) -> bool:
     """Whether a gateway must be taken on trust. IPv6 refuses that where another NIC is on its subnet."""
-    return via is not None and not any(via in subnet for subnet in subnets(nic))
+    return via is not None and not any(via in subnet for subnet in nic.subnets)
 
 
 def answers(nic: Nic) -> Iterable[Rule]:
@@ -187,6 +198,7 @@ def rule_from(ip: IP, table: int) -> Rule:
     return Rule(POD, ip.version, table, FROM_PRIORITY, src=single(ip))
 
 
+@lru_cache(REMEMBERED)
 def single(ip: IPv4Address | IPv6Address) -> Network:
     """The network of one address."""
     return ip_network(ip)

@@ -14,7 +14,7 @@ from underlay.objects.link import Link
 from underlay.objects.sysctl import setting
 from underlay.plan import Plan
 from underlay.plugins.chained import Chained
-from underlay.plugins.nic import Nic, nic_of, route_by, subnets
+from underlay.plugins.nic import Nic, addresses_of, nic_of, route_by
 
 
 def without_routing(config: Chained, nic: Nic, link: Link) -> Plan | None:
@@ -67,7 +67,7 @@ def _refused(dst: Network, nic: Nic, theirs: Mapping[Network, str]) -> str:
         return f"IPv{dst.version}, of which {nic.dev} has no address"
     if not dst.prefixlen:
         return "a default route; which NIC's is in the main table says default_route_nic"
-    return f"the subnet of {nic.dev} itself" if dst in subnets(nic) else ""
+    return f"the subnet of {nic.dev} itself" if dst in nic.subnets else ""
 
 
 def outranked(config: Chained, ends: Mapping[Ns, str], facts: Facts) -> Iterator[str]:
@@ -80,6 +80,8 @@ def outranked(config: Chained, ends: Mapping[Ns, str], facts: Facts) -> Iterator
 
 def probing(config: Chained, pod: Attachment, facts: Facts) -> Probing:
     """What to ask the network for the NIC of a call, and what to announce to it."""
+    if config.only_op_mac or not (config.ip_conflict or config.detect_gateway):
+        return Probing(pod.ifname, tuple(address.ip for address in addresses_of(pod, facts)), {}, None, None)
     nic = nic_of(pod, facts)
     given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
     routes = pod.previous.routes if pod.previous else ()
@@ -91,8 +93,8 @@ def probing(config: Chained, pod: Attachment, facts: Facts) -> Probing:
         nic.dev,
         nic.ips,
         {gateway: _asked_from(gateway, nic) for gateway in gateways},
-        for_conflict=None if config.only_op_mac else config.ip_conflict,
-        for_gateways=None if config.only_op_mac else config.detect_gateway,
+        for_conflict=config.ip_conflict,
+        for_gateways=config.detect_gateway,
     )
 
 
