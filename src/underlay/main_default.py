@@ -11,12 +11,13 @@ from collections.abc import Collection
 
 from underlay.plan import MainDefault
 
+FIRST = "eth0"
 NEVER, ALWAYS = 0, 1  # of migrate_route; −1 is by order
 
 
 def nic_order(dev: str) -> tuple[int, int, str]:
     """The order of a pod's NICs: eth0, then netN by number, then the others by name."""
-    if dev == "eth0":
+    if dev == FIRST:
         return (0, 0, "")
     number = dev.removeprefix("net")
     if dev.startswith("net") and number.isdecimal():
@@ -44,6 +45,14 @@ def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]
         return True
     rivals = others if claim.migrate != ALWAYS else holders & yielding
     return any(nic_order(dev) < nic_order(claim.dev) for dev in rivals)
+
+
+def keeps_anyway(claim: MainDefault, claims: Collection[MainDefault]) -> bool:
+    """Whether `loses` says no whoever holds a default, so that nobody has to look."""
+    if len(claims) > 1 or claim.prefers:
+        return False
+    is_first = nic_order(claim.dev) == nic_order(FIRST)
+    return claim.takes_over or claim.migrate == NEVER or (claim.migrate != ALWAYS and is_first)
 
 
 def _takes_from(newer: MainDefault, claim: MainDefault) -> bool:

@@ -21,6 +21,7 @@ BOTH_WAYS = {
         "concurrency",
         "overlays",
         "protocol",
+        "remembered",
         "router",
         "several_nics",
         "shared_features",

@@ -24,7 +24,7 @@ from underlay.lab.addresses import VERSIONS, IPAddress
 from underlay.lab.namespace import Netns
 from underlay.lab.topology import Lan
 from underlay.netns import is_same, open_netns
-from underlay.probe import Holder, Wire, announce, conflict, silent_gateways
+from underlay.probe import Holder, Speaker, Wire, announce, conflict, silent_gateways
 from underlay.probe.frames import (
     ALL_NODES,
     BROADCAST,
@@ -66,6 +66,10 @@ class Scene:
     @cached_property
     def wire(self) -> Wire:
         return self.wire_of(self.pod)
+
+    @property
+    def speaker(self) -> Speaker:
+        return Speaker(self.wire.netns, "eth0")
 
     def wire_of(self, netns: Netns, dev: str = "eth0") -> Wire:
         fd = open_netns(netns.path)
@@ -471,7 +475,7 @@ def test_a_neighbour_that_knew_an_old_mac_learns_the_new_one(scene: Scene, versi
     reused = scene.lan.host(FREE).of(version)
     scene.host.ip(f"neigh replace {reused} lladdr {OLD_MAC} dev eth0 nud {state}")
 
-    announce(scene.wire, [scene.lan.host(FREE).of(v) for v in VERSIONS])
+    announce(scene.speaker, scene.wire.mac, [scene.lan.host(FREE).of(v) for v in VERSIONS])
 
     assert until(lambda: neighbours(scene.host).get(reused) != OLD_MAC)
     assert neighbours(scene.host)[reused] == scene.wire.mac
@@ -479,7 +483,7 @@ def test_a_neighbour_that_knew_an_old_mac_learns_the_new_one(scene: Scene, versi
 
 def test_a_neighbour_that_did_not_know_the_address_learns_nothing(scene: Scene) -> None:
     with listening(scene.host) as packets:
-        announce(scene.wire, [FREE4, FREE6])
+        announce(scene.speaker, scene.wire.mac, [FREE4, FREE6])
         assert until(lambda: len([frame for frame in heard(packets) if frame.source == scene.wire.mac]) > 0)
 
     assert not {FREE4, FREE6} & neighbours(scene.host).keys()
@@ -517,7 +521,7 @@ def test_macvlan_pods_of_one_node_see_each_other(world: World) -> None:
         pods["first"].netns.ip(
             *(f"neigh change {own} lladdr {OLD_MAC} dev eth0 nud stale" for own in second)
         )
-        announce(scene.wire, second)
+        announce(scene.speaker, scene.wire.mac, second)
         mac = mac_of(scene.pod)
         assert until(lambda: {neighbours(pods["first"].netns)[own] for own in second} == {mac})
 
@@ -548,7 +552,7 @@ def test_every_socket_is_closed_and_by_whom_the_caller_says(scene: Scene) -> Non
     later: list[socket.socket] = []
     before = os.listdir("/proc/self/fd")
 
-    announce(wire, [FREE4])
+    announce(scene.speaker, wire.mac, [FREE4])
     conflict(wire, [HOST4], interval=LONG, retries=1, ignored=frozenset())
     assert os.listdir("/proc/self/fd") == before
 
@@ -582,7 +586,7 @@ def test_so_is_one_that_goes_down_meanwhile(scene: Scene) -> None:
 
 
 def test_and_one_that_is_not_there(scene: Scene) -> None:
-    gone = replace(scene.wire, index=9999)
+    gone = replace(scene.speaker, dev="eth9")
 
-    with pytest.raises(KernelError, match="the pod's link 9999: No such device or address"):
-        announce(gone, [FREE4])
+    with pytest.raises(KernelError, match="the pod's link eth9: No such device"):
+        announce(gone, scene.wire.mac, [FREE4])

@@ -11,6 +11,7 @@ import pytest
 
 from tests.netns.site import Attached, Site, two_nodes
 from tests.netns.world import Inside, World
+from underlay.cni.plugin import Topic
 from underlay.lab.namespace import Netns
 from underlay.netlink.watch import Watch
 from underlay.netns import open_netns
@@ -34,14 +35,14 @@ def watch(node: Netns) -> Iterator[Watch]:
         yield watch
 
 
-def settled(watch: Watch) -> int:
+def settled(watch: Watch, topic: Topic = Topic.ALL) -> int:
     """The count when nothing comes any more: the kernel gives links their addresses a moment later."""
     deadline = time.monotonic() + 10
-    before, now = -1, watch.changes()
+    before, now = -1, watch.changes(topic)
     while before != now:
         assert time.monotonic() < deadline
         time.sleep(0.3)
-        before, now = now, watch.changes()
+        before, now = now, watch.changes(topic)
     return now
 
 
@@ -75,7 +76,8 @@ def test_a_change_of_what_pods_share_is_counted(node: Netns, watch: Watch, chang
 
 
 def test_what_a_pod_brings_with_it_is_not(node: Netns, watch: Watch) -> None:
-    node.ip("link set nic0 promisc on", "link set nic0 promisc off")
+    settled(watch)
+    node.ip("link set nic0 promisc on", "link set nic0 promisc off")  # tells of each link once
     before = settled(watch)
 
     node.ip("route add 10.66.0.5 dev nic0 proto 202", "route add fd00:66::5 dev nic0 proto 202")
@@ -83,6 +85,43 @@ def test_what_a_pod_brings_with_it_is_not(node: Netns, watch: Watch) -> None:
     node.ip("neigh add 10.6.0.8 lladdr 02:00:00:00:00:08 dev nic0", "neigh del 10.6.0.8 dev nic0")
 
     assert settled(watch) == before
+
+
+SETTINGS = [
+    "addr add 10.6.0.2/24 dev nic0",
+    "addr del 10.6.0.1/24 dev nic0",
+    "-6 addr add fd00:6::1/64 dev nic0",
+    "rule del priority 77",
+    "-6 rule add table 78 priority 78",
+]
+
+
+@pytest.mark.parametrize("change", SETTINGS)
+def test_a_change_of_the_settings_is_counted(node: Netns, watch: Watch, change: str) -> None:
+    before = settled(watch, Topic.SETTINGS)
+
+    node.run("ip", *change.split())
+
+    assert watch.changes(Topic.SETTINGS) > before
+
+
+def test_so_is_one_of_what_holds_for_all_links(node: Netns, watch: Watch) -> None:
+    before = settled(watch, Topic.SETTINGS)
+
+    node.sysctl({"ipv4/conf/all/rp_filter": 2})
+
+    assert watch.changes(Topic.SETTINGS) > before
+
+
+def test_a_pair_that_comes_and_goes_is_no_change_of_the_settings(node: Netns, watch: Watch) -> None:
+    before = settled(watch, Topic.SETTINGS)
+
+    node.ip("link add pod0 type veth peer name pod1", "link set pod0 up", "link set pod1 up")
+    node.ip("route add 10.6.0.9 dev pod0 table 500", "neigh add 10.6.0.9 lladdr 02:00:00:00:00:09 dev pod0")
+    assert settled(watch, Topic.SETTINGS) == before
+    node.ip("link del pod0")
+
+    assert settled(watch, Topic.SETTINGS) == before
 
 
 def test_whom_a_vxlan_sends_to_is_counted(node: Netns, watch: Watch) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from underlay.main_default import loses, nic_order
+from underlay.main_default import keeps_anyway, loses, nic_order
 from underlay.objects import POD, Route
 from underlay.objects.route import Hop
 from underlay.plan import MainDefault
@@ -122,3 +124,22 @@ def test_a_multipath_default_counts_for_each_of_its_links() -> None:
     assert losers({"net1": AUTO}, [both]) == ["net1"]
     assert both.without("net1") == default("eth0")
     assert [hop.via for hop in both.hops_by("net1")] == [ip_address("10.7.0.1")]
+
+
+NICS = st.sampled_from(["eth0", "net1", "net2", "lan0"])
+CLAIMS = st.builds(
+    MainDefault, NICS, st.sampled_from([AUTO, NEVER, ALWAYS]), st.booleans(), st.sampled_from(["", "net1"])
+)
+
+
+@given(CLAIMS, st.sets(NICS))
+def test_who_keeps_it_anyway_never_loses_it(claim: MainDefault, holders: set[str]) -> None:
+    if keeps_anyway(claim, [claim]):
+        assert not loses(claim, [claim], holders)
+
+
+def test_a_pod_with_one_nic_keeps_its_default_without_a_look() -> None:
+    alone = MainDefault("eth0", AUTO)
+
+    assert keeps_anyway(alone, [alone])
+    assert not keeps_anyway(alone, [alone, MainDefault("net1", AUTO)])

@@ -26,7 +26,7 @@ def make(record: Record, scene: Scene) -> None:
     plan = record.plan
     try:
         with scene.node.records.sharing() if plan.node_rules else nullcontext():
-            make_node_rules(plan.node_rules, scene.kernel)
+            make_node_rules(plan.node_rules, scene.kernel, scene.node.memory)
             applied = apply(plan.present, scene.kernel)
         if plan.defaults:
             first_of(settle_main_default(scene.pod, scene.kernel, scene.log))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
+from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
 from underlay.cni.call import Call
@@ -17,6 +18,7 @@ from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Kernel, Plan
 from underlay.records import Records
+from underlay.values import dataclass
 
 C = TypeVar("C")
 
@@ -193,6 +195,9 @@ class NodeKernel(Kernel, ClaimKernel, Lan, Protocol):
     def has(self, ns: Ns) -> bool:
         """Whether that namespace is there."""
 
+    def identity(self, ns: Ns) -> str:
+        """What no other namespace ever has; "" where there is no namespace."""
+
     def link(self, ns: Ns, dev: str) -> Link | None:
         """The link of that name, None where there is none."""
 
@@ -225,10 +230,17 @@ class NodeKernel(Kernel, ClaimKernel, Lan, Protocol):
         """Whether a table of the host holds a route of ours; costs the same however many it holds."""
 
 
+class Topic(StrEnum):
+    """What a process that stays is told the changes of."""
+
+    SETTINGS = "settings"  # addresses, rules, what holds for all links: nothing that comes with a pod
+    ALL = "all"  # links, routes and neighbours as well, as far as pods share them
+
+
 class Memory(Protocol):
     """What a process that stays has found in a host's namespace, as long as nothing has changed there."""
 
-    def changes(self) -> int:
+    def changes(self, topic: Topic = Topic.ALL) -> int:
         """How many there were until now."""
 
     def recall(self, name: str, changes: int) -> Any:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from underlay.cni.errors import CniError
-from underlay.cni.plugin import NodeKernel
+from underlay.cni.plugin import Memory, NodeKernel, Topic
 from underlay.log import Log
-from underlay.main_default import loses
+from underlay.main_default import keeps_anyway, loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
 from underlay.plan import MainDefault
 from underlay.records import PodRecords, Record, Records, Taken
+
+RULES = "rules of the node"  # as what they are kept in a memory
 
 
 def settle_main_default(
@@ -33,6 +35,8 @@ def settle_main_default(
     claims = _claims(record for record in pod.all() if record.name != without)
     _forget_those_that_went(pod, kernel, leaving, is_last=not claims)
     if not kernel.has(POD) or not (claims or pod.displaced()):
+        return []
+    if not pod.displaced() and all(keeps_anyway(claim, claims.values()) for claim in claims.values()):
         return []
     return [failure for v in (4, 6) for failure in _settle_family(v, claims, leaving, pod, kernel, log)]
 
@@ -70,7 +74,8 @@ def _forget_those_that_went(pod: PodRecords, kernel: NodeKernel, leaving: str, *
             for dev, taken in pod.displaced().items()
             if (link := links.get(dev)) and link.index == taken.index
         }
-    pod.write_displaced(kept)
+    if kept != pod.displaced():
+        pod.write_displaced(kept)
 
 
 def _claims(records: Iterable[Record]) -> dict[str, MainDefault]:
@@ -149,15 +154,21 @@ def _replace(old: Object, new: Object, kernel: NodeKernel) -> list[CniError]:
     return []
 
 
-def make_node_rules(rules: Sequence[Rule], kernel: NodeKernel) -> None:
+def make_node_rules(rules: Sequence[Rule], kernel: NodeKernel, memory: Memory | None) -> None:
     """Makes the rules that are not there; the caller holds the host's lock with the others that add."""
-    todo = list(rules)
+    changes = memory.changes(Topic.SETTINGS) if memory else 0
+    known = (memory.recall(RULES, changes) if memory else None) or frozenset()
+    todo = [rule for rule in rules if rule not in known]
+    if not todo:
+        return
     while todo:
         outcomes = kernel.add(todo)
         for outcome in outcomes:
             if isinstance(outcome, CniError):
                 raise outcome
         todo = todo[len(outcomes) :]
+    if memory:  # where one was made now, the kernel has told of it, and the next call looks once more
+        memory.keep(RULES, changes, known | frozenset(rules))
 
 
 def drop_unused_rules(rules: Iterable[Rule], kernel: NodeKernel, records: Records) -> list[CniError]:

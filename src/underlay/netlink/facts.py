@@ -10,9 +10,12 @@ from dataclasses import replace
 from underlay import probe
 from underlay.cni.claim import Way
 from underlay.cni.errors import KernelError
+from underlay.cni.plugin import Memory, Topic
 from underlay.cni.probing import Patience
 from underlay.facts import Facts, Interface, OtherNic, Underlay, VxlanLink
 from underlay.netlink.kernel import Netlink
+from underlay.netlink.late import Background
+from underlay.netlink.pool import SocketPool
 from underlay.objects import HOST, IP, MAIN, OURS, POD, Ns, Object, Route
 from underlay.objects.link import SKIP_STATISTICS, Link, decode_link
 from underlay.objects.route import HEADER as ROUTE
@@ -25,6 +28,7 @@ from underlay.objects.route import (
     RTA_VIA,
     RTN_UNICAST,
     RTNEXTHOP,
+    all_routes,
     destination,
     routes,
     routes_request,
@@ -68,28 +72,56 @@ IFLA_VXLAN_ID, IFLA_VXLAN_PORT = 1, 15
 RTM_GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3
 NETCONFA_IFINDEX, NETCONFA_RP_FILTER = 1, 3
 ALL = -1  # NETCONFA_IFINDEX_ALL
+OF_NODE = "settings of the node"  # as what they are kept in a memory
 IPVS = "kube-ipvs0"  # kube-proxy puts every ClusterIP there: no address of the node's own
 
 
 class NodeKernel(Netlink):
-    """A kernel that answers what the verbs ask beyond a plan's own objects."""
+    """A kernel that answers what the verbs ask beyond a plan's own objects.
+
+    With a `memory` it asks again for what is the same from pod to pod only when something has changed.
+    """
+
+    def __init__(
+        self,
+        host: int,
+        pod: int | None,
+        background: Background | None = None,
+        memory: Memory | None = None,
+        pool: SocketPool | None = None,
+    ) -> None:
+        super().__init__(host, pod, background, pool)
+        self._memory = memory
 
     def facts(self, nic: Link, addresses: Sequence[IP], siblings: Sequence[Plan], other: str = "") -> Facts:
         """What a plugin has to know; `addresses` are those that the result gives the NIC."""
         on_nic = _global_addresses(self, POD, nic.index)
-        ipvs = self.link(HOST, IPVS)
-        node = _global_addresses(self, HOST, but=ipvs.index if ipvs else 0)
+        node_addresses, rp_filter = self._settings_of_node()
         pod = dict.fromkeys([*addresses, *(found.ip for found in on_nic)])
         return Facts(
             nic=nic,
             nic_addresses=on_nic,
-            node_addresses=tuple(dict.fromkeys(found.ip for found in node)),
+            node_addresses=node_addresses,
             node_sources={ip: source for ip in pod if (source := _source_toward(self, ip))},
-            pod_routes=(*routes(self, POD, 4), *routes(self, POD, 6)),
-            rp_filter_of_all={ns: _rp_filter_of_all(self, ns) for ns in (HOST, POD)},
+            pod_routes=tuple(all_routes(self, POD)),
+            rp_filter_of_all={HOST: rp_filter, POD: _rp_filter_of_all(self, POD)},
             siblings=tuple(siblings),
             other=self.other_nic(other) if other else None,
         )
+
+    def _settings_of_node(self) -> tuple[tuple[IP, ...], int]:
+        """The node's global addresses but those of IPVS, and its rp_filter for all links."""
+        changes = self._memory.changes(Topic.SETTINGS) if self._memory else 0
+        kept = self._memory.recall(OF_NODE, changes) if self._memory else None
+        if kept:
+            addresses, rp_filter = kept
+            return addresses, rp_filter
+        ipvs = self.link(HOST, IPVS)
+        found = _global_addresses(self, HOST, but=ipvs.index if ipvs else 0)
+        settings = tuple(dict.fromkeys(each.ip for each in found)), _rp_filter_of_all(self, HOST)
+        if self._memory:
+            self._memory.keep(OF_NODE, changes, settings)
+        return settings
 
     def other_nic(self, dev: str) -> OtherNic | None:
         """A NIC of the pod with its end on the node, None where there is no such NIC."""
@@ -140,9 +172,10 @@ class NodeKernel(Netlink):
             self._wire(POD, dev), gateways, interval=patience.interval, retries=patience.retries
         )
 
-    def announce(self, dev: str, addresses: tuple[IP, ...]) -> None:
+    def announce(self, dev: str, mac: str, addresses: tuple[IP, ...]) -> None:
         """Tells everybody that the addresses are at the NIC's MAC."""
-        probe.announce(self._wire(POD, dev), addresses)
+        close = self._close_late if self._background else socket.socket.close
+        probe.announce(probe.Speaker(self.netns_fd(POD), dev, close), mac, addresses)
 
     def _wire(self, ns: Ns, dev: str) -> probe.Wire:
         link = self.link(ns, dev)
@@ -174,7 +207,7 @@ class NodeKernel(Netlink):
 
     def host_routes(self, version: int) -> HostRoutes:
         """The host's main table as it is now: never what was read before."""
-        self._forget(links=True)
+        self._forget_all()
         return HostRoutes(version, self.dump(HOST, routes_request(version, MAIN)))
 
     def is_own(self, ip: IP) -> bool:

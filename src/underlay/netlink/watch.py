@@ -7,14 +7,18 @@ so a quiet node costs no wake-up, and what was looked at once need not be looked
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from underlay.claims import CLAIM
+from underlay.cni.plugin import Topic
 from underlay.netlink.socket import BUFFER, HEADER, NETLINK_ROUTE, SOL_NETLINK
-from underlay.netns import entered
+from underlay.netns import entered, netns_of
+from underlay.objects.address import HEADER as ADDRESS
 from underlay.objects.neigh import HEADER as NEIGH
 from underlay.objects.neigh import NUD_PERMANENT
 from underlay.objects.route import HEADER as ROUTE
@@ -26,19 +30,27 @@ from underlay.objects.wire import (
     IFLA_IFNAME,
     IFLA_MASTER,
     IFLA_MTU,
+    RTM_DELADDR,
     RTM_DELNEIGH,
     RTM_DELROUTE,
+    RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
     attributes,
+    i32,
 )
 
 ADD_MEMBERSHIP = 1
 LINK, NEIGHBOUR = 1, 3
 IPV4_ADDRESS, IPV4_ROUTE, IPV4_RULE = 5, 7, 8
 IPV6_ADDRESS, IPV6_ROUTE, IPV6_RULE = 9, 11, 19
+IPV4_NETCONF = 24
+SETTINGS = (IPV4_ADDRESS, IPV6_ADDRESS, IPV4_RULE, IPV6_RULE, IPV4_NETCONF)
 GROUPS = (LINK, NEIGHBOUR, IPV4_ADDRESS, IPV4_ROUTE, IPV4_RULE, IPV6_ADDRESS, IPV6_ROUTE, IPV6_RULE)
+RTM_NEWNETCONF, RTM_DELNETCONF, NETCONFA_IFINDEX = 80, 81, 1
+NETCONF_HEADER = 4  # bytes: a family, padded
+SCOPE_LINK = 253
 RECEIVE = 1 << 20  # bytes that may be unread; more than that counts as a change
 SHAPE = (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER)
 
@@ -46,10 +58,44 @@ SHAPE = (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER)
 class Watch:
     """Counts the changes of one namespace, and remembers what was found there until the next one.
 
-    Several threads may use it. To be closed.
+    All that changes is counted from when somebody asks for it: who wants the node's addresses alone reads
+    nothing of pods that come and go. Several threads may use it. To be closed.
     """
 
     def __init__(self, netns: int) -> None:
+        self._lock = threading.Lock()
+        self._settings = Counter(netns, SETTINGS, _is_setting)
+        self._all: Counter | None = None
+        self._kept: dict[str, tuple[int, Any]] = {}
+
+    def close(self) -> None:
+        self._settings.close()
+        if self._all:
+            self._all.close()
+
+    def changes(self, topic: Topic = Topic.ALL) -> int:
+        """How many there were until now: an equal number later means that nothing has changed meanwhile."""
+        if topic is Topic.SETTINGS:
+            return self._settings.count()
+        with self._lock:
+            if self._all is None:
+                self._all = self._settings.beside(GROUPS, Shapes().matters)
+        return self._all.count()
+
+    def recall(self, name: str, changes: int) -> Any:
+        """What was kept under that name when as many changes had been counted; None where none was."""
+        then, what = self._kept.get(name, (-1, None))
+        return what if then == changes else None
+
+    def keep(self, name: str, changes: int, what: Any) -> None:
+        """Remembers what was found after so many changes."""
+        self._kept[name] = changes, what
+
+
+class Counter:
+    """Counts what the kernel tells of some multicast groups, as far as it `matters`."""
+
+    def __init__(self, netns: int, groups: Iterable[int], matters: Callable[[int, bytes], bool]) -> None:
         with entered(netns):
             self._socket = socket.socket(
                 socket.AF_NETLINK,
@@ -58,18 +104,25 @@ class Watch:
             )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE)
         self._socket.bind((0, 0))  # without an address of its own it is told nothing
-        for group in GROUPS:
+        for group in groups:
             self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, struct.pack("=i", group))
+        self._matters = matters
         self._lock = threading.Lock()
         self._count = 0
-        self._links: dict[int, tuple[bytes | None, ...]] = {}
-        self._kept: dict[str, tuple[int, Any]] = {}
 
     def close(self) -> None:
         self._socket.close()
 
-    def changes(self) -> int:
-        """How many there were until now: an equal number later means that nothing has changed meanwhile."""
+    def beside(self, groups: Iterable[int], matters: Callable[[int, bytes], bool]) -> Counter:
+        """Another one for the same namespace."""
+        netns = netns_of(self._socket)
+        try:
+            return Counter(netns, groups, matters)
+        finally:
+            os.close(netns)
+
+    def count(self) -> int:
+        """How many changes there were until now."""
         with self._lock:
             while True:
                 try:
@@ -83,17 +136,24 @@ class Watch:
                     continue
                 self._count += sum(map(self._matters, *_messages(data)))
 
-    def recall(self, name: str, changes: int) -> Any:
-        """What was kept under that name when as many changes had been counted; None where none was."""
-        then, what = self._kept.get(name, (-1, None))
-        return what if then == changes else None
 
-    def keep(self, name: str, changes: int, what: Any) -> None:
-        """Remembers what was found after so many changes."""
-        self._kept[name] = changes, what
+def _is_setting(kind: int, body: bytes) -> bool:
+    """Every link that comes has a link-local address and settings of its own, which are no node's."""
+    if kind in (RTM_NEWADDR, RTM_DELADDR):
+        return bool(ADDRESS.unpack_from(body)[3] != SCOPE_LINK)
+    if kind in (RTM_NEWNETCONF, RTM_DELNETCONF):
+        index = attributes(body, NETCONF_HEADER).get(NETCONFA_IFINDEX)
+        return index is None or i32(index) < 0
+    return True
 
-    def _matters(self, kind: int, body: bytes) -> bool:
-        """What every pod that comes or goes brings with it is no change of what pods share."""
+
+class Shapes:
+    """Tells what changes for all pods from what comes and goes with each; knows the links for that."""
+
+    def __init__(self) -> None:
+        self._links: dict[int, tuple[bytes | None, ...]] = {}
+
+    def matters(self, kind: int, body: bytes) -> bool:
         if kind in (RTM_NEWROUTE, RTM_DELROUTE):
             return bool(ROUTE.unpack_from(body)[5] != CLAIM)
         if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):

@@ -11,7 +11,6 @@ silence costs its time once. Blocking; a call keeps no state, and leaves none in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from underlay.objects.wire import IP
 from underlay.probe.frames import (
@@ -28,9 +27,10 @@ from underlay.probe.frames import (
     group_mac,
     question,
 )
-from underlay.probe.tap import Wire, tapped
+from underlay.probe.tap import Speaker, Wire, tapped
+from underlay.values import dataclass
 
-__all__ = ["Holder", "Wire", "announce", "conflict", "silent_gateways"]
+__all__ = ["Holder", "Speaker", "Wire", "announce", "conflict", "silent_gateways"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,10 @@ def _answers(frame: Frame, asked: Frame) -> bool:
             return False
 
 
-def announce(wire: Wire, addresses: Iterable[IP]) -> None:
+def announce(nic: Speaker, mac: str, addresses: Iterable[IP]) -> None:
     """Tells the LAN that these addresses are at the NIC's MAC, once (RFC 5227, 2.3; RFC 4861, 7.2.6).
 
     Who knows an address by another MAC replaces it at once; who does not know it learns nothing.
     KernelError where the NIC cannot send.
     """
-    with tapped(wire, ()) as tap:
-        tap.send(announcement(wire.mac, address) for address in addresses)
+    nic.say(announcement(mac, address) for address in addresses)

@@ -14,7 +14,6 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from underlay.cni.errors import KernelError
@@ -33,6 +32,7 @@ from underlay.probe.frames import (
     group_mac,
     solicited_node,
 )
+from underlay.values import dataclass
 
 ETH_P_ALL = 3
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
@@ -74,6 +74,29 @@ class Wire:
     index: int
     mac: str
     close: Callable[[socket.socket], None] = socket.socket.close
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A NIC that is spoken by and not listened to: the link `dev` in the namespace of the descriptor
+    `netns`. `close` is that of `Wire`."""
+
+    netns: int
+    dev: str
+    close: Callable[[socket.socket], None] = socket.socket.close
+
+    def say(self, frames: Iterable[Frame]) -> None:
+        """Sends frames; KernelError where the kernel refuses."""
+        try:
+            with entered(self.netns):
+                packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # of no protocol: deaf
+            try:
+                for frame in frames:
+                    packets.sendto(encode(frame), (self.dev, 0))
+            finally:
+                self.close(packets)
+        except OSError as error:
+            raise _refused(self.dev, error) from error
 
 
 class Tap:
@@ -123,10 +146,14 @@ def tapped(wire: Wire, addresses: Iterable[IP]) -> Iterator[Tap]:
         finally:
             wire.close(packets)
     except OSError as error:
-        raise KernelError(
-            f"ARP and neighbour discovery by the pod's link {wire.index}: {error.strerror or error}",
-            "`ip link` in the pod's namespace shows whether the NIC is there and up",
-        ) from error
+        raise _refused(str(wire.index), error) from error
+
+
+def _refused(link: str, error: OSError) -> KernelError:
+    return KernelError(
+        f"ARP and neighbour discovery by the pod's link {link}: {error.strerror or error}",
+        "`ip link` in the pod's namespace shows whether the NIC is there and up",
+    )
 
 
 def _attach_filter(packets: socket.socket) -> None:
