@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 
 KEPT = 8  # threads that stay when there is nothing to do
 
@@ -15,34 +15,23 @@ class Background:
     """Runs a function in another thread, at once: what one waits for keeps no other waiting."""
 
     def __init__(self) -> None:
-        self._due: deque[Work] = deque()
-        self._idle = 0  # threads that wait for work
-        self._changed = threading.Condition()
+        self._due: SimpleQueue[Work] = SimpleQueue()
+        self._free = 0  # threads that wait for work, less the work that waits for them
+        self._lock = threading.Lock()
 
     def __call__(self, work: Work) -> None:
         """RuntimeError where no thread can be made; then it is not run."""
-        with self._changed:
-            self._due.append(work)
-            if self._idle >= len(self._due):
-                self._changed.notify()
-                return
-            try:
+        with self._lock:
+            if self._free <= 0:
                 threading.Thread(target=self._run, daemon=True).start()
-            except RuntimeError:
-                self._due.pop()
-                raise
+                self._free += 1
+            self._free -= 1
+        self._due.put(work)
 
     def _run(self) -> None:
-        while work := self._next():
-            work()
-
-    def _next(self) -> Work | None:
-        """None for a thread that is to end, because enough wait already."""
-        with self._changed:
-            while not self._due:
-                if self._idle >= KEPT:
-                    return None
-                self._idle += 1
-                self._changed.wait()
-                self._idle -= 1
-            return self._due.popleft()
+        while True:
+            self._due.get()()
+            with self._lock:
+                if self._free >= KEPT:
+                    return
+                self._free += 1

@@ -10,12 +10,16 @@ are processors, a few such calls would keep every other pod of the node from sta
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-KEPT = 16  # threads that stay when there is nothing to do: the next burst finds them
+from underlay import netns
+
+ACCEPTING = 2  # threads that accept when there is nothing to do: what they work with is still in the caches
+PARKED = 14  # threads that wait behind them: the next burst finds them
 PAUSE = 0.5  # seconds until the next try, where the kernel has no room for another connection
 
 
@@ -29,8 +33,10 @@ class Workers:
         self._listener = listener
         self._answer = answer
         self._most = most
+        self._own = os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC)  # where all threads are
         self._threads = 0
         self._idle = 0  # of the threads: they accept
+        self._parked: list[threading.Lock] = []  # what each of those waits for that do not even accept
         self._stopping = False
         self._changed = threading.Condition()
 
@@ -45,10 +51,14 @@ class Workers:
             self._stopping = True
             self._changed.notify_all()
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes all who accept
+            while self._parked:
+                self._idle += 1
+                self._parked.pop().release()
             self._changed.wait_for(lambda: not self._threads, patience)
             return self._threads
 
     def _work(self) -> None:
+        netns.settle(self._own)
         while client := self._next():
             self._answer(client)
             if not self._rests():
@@ -78,13 +88,19 @@ class Workers:
                     self._changed.wait(PAUSE)  # for descriptors or memory: calls that end free some
 
     def _rests(self) -> bool:
-        """Whether the thread goes on to accept. It ends where enough do."""
+        """Whether the thread goes on to accept, at once or when it is needed."""
         with self._changed:
-            if self._stopping or self._idle >= KEPT:
+            if self._stopping or (self._idle >= ACCEPTING and len(self._parked) >= PARKED):
                 self._leave()
                 return False
-            self._idle += 1
-            return True
+            if self._idle < ACCEPTING:
+                self._idle += 1
+                return True
+            needed = threading.Lock()
+            needed.acquire()
+            self._parked.append(needed)
+        needed.acquire()  # until who wakes it has counted it as idle
+        return True
 
     def _leave(self) -> None:
         self._threads -= 1
@@ -92,7 +108,13 @@ class Workers:
 
     def _provide(self) -> None:
         """Sees to it that a thread accepts, unless there are as many as there may be: then calls wait."""
-        if self._idle or self._threads == self._most:
+        if self._idle:
+            return
+        if self._parked:
+            self._idle += 1
+            self._parked.pop().release()  # the last that came: it is the warmest
+            return
+        if self._threads == self._most:
             return
         with suppress(RuntimeError):  # no room for another thread: the next that is free accepts
             threading.Thread(target=self._work, daemon=True).start()
