@@ -16,6 +16,7 @@ from underlay.cni.errors import IoFailure, TryAgainLater
 
 LOCK_SECONDS = 60.0  # a call that waits longer tells the runtime to come again
 POLL_SECONDS = 0.005
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @contextmanager
@@ -54,8 +55,7 @@ def _lock(directory: str, how: int) -> int:
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
-            _make_directories(directory)
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = _opened(directory)
         except OSError as error:
             if isinstance(error, FileNotFoundError) and time.monotonic() < deadline:
                 continue  # another call has just removed it
@@ -65,13 +65,24 @@ def _lock(directory: str, how: int) -> int:
         os.close(fd)
 
 
-def _make_directories(directory: str) -> None:
+def _opened(directory: str) -> int:
+    """A descriptor of it; it is made where it is missing."""
+    try:
+        return os.open(directory, DIRECTORY)
+    except FileNotFoundError:
+        _make(directory)
+        return os.open(directory, DIRECTORY)
+
+
+def _make(directory: str) -> None:
     """Every level for root alone: what DEL follows, nobody else may write."""
-    if os.path.isdir(directory):
-        return
-    _make_directories(os.path.dirname(directory))
-    with suppress(FileExistsError):
+    try:
         os.mkdir(directory, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make(os.path.dirname(directory))
+        _make(directory)
 
 
 def _try_lock(fd: int, how: int, deadline: float, directory: str) -> bool:

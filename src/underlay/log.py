@@ -16,9 +16,10 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from underlay.values import dataclass
 
 LEVELS = ("debug", "info", "warn", "error")
 OLDER_LEVELS = {"warning": "warn", "fatal": "error", "panic": "error"}  # names that the older plugins take
@@ -56,15 +57,15 @@ class Log:
         record = {"time": _now(), "level": OLDER_LEVELS.get(level, level), "event": event}
         record |= self._context | fields
         if not self._options.file:
-            _to_stderr(record)
+            to_stderr(_line(record))
             return
-        line = _line(record)
         try:
-            self._append(line)
+            self.write(_line(record))
         except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-            _to_stderr(record | {"log_file": self._options.file, "log_error": str(error)})
+            to_stderr(_line(record | {"log_file": self._options.file, "log_error": str(error)}))
 
-    def _append(self, line: bytes) -> None:
+    def write(self, line: bytes) -> None:
+        """Adds a line to the file; OSError or ValueError where that does not take it."""
         has_looked = False
         while True:
             with _opened(self._options.file) as fd:
@@ -94,11 +95,10 @@ def _line(record: dict[str, Any]) -> bytes:
     return json.dumps(record, default=str, skipkeys=True).encode("ascii") + b"\n"
 
 
-def _to_stderr(record: dict[str, Any]) -> None:
-    try:
-        os.write(STDERR, _line(record))
-    except OSError:
-        return  # nobody listens: there is no third place to say it
+def to_stderr(line: bytes) -> None:
+    """Where nobody listens there is no third place to say it."""
+    with suppress(OSError):
+        os.write(STDERR, line)
 
 
 @contextmanager

@@ -20,10 +20,11 @@ from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, as
 from underlay.cni.keys import Keys, log_options
 from underlay.cni.plugin import Memory
 from underlay.cni.request import Request
-from underlay.cni.verbs import run
+from underlay.cni.verbs import carry_out, finish
 from underlay.log import Log, LogOptions
 from underlay.netlink.facts import NodeKernel
 from underlay.netlink.late import Background
+from underlay.netlink.pool import SocketPool
 from underlay.plugins import PLUGINS
 from underlay.records import Records
 
@@ -36,7 +37,7 @@ class HostNode:
     """A node by a descriptor of its network namespace, which stays the caller's to close.
 
     `may_be_pod` is CNI_NETNS_OVERRIDE: the caller knows that the pod's namespace is that one. A process that
-    stays has a `memory`, and a `background` for what no call need wait for.
+    stays has a `memory`, a `pool` of sockets, and a `background` for what no call need wait for.
     """
 
     def __init__(self, host: int, state: str, *, may_be_pod: bool = False) -> None:
@@ -45,6 +46,7 @@ class HostNode:
         self._may_be_pod = may_be_pod
         self.memory: Memory | None = None
         self.background: Background | None = None
+        self.pool: SocketPool | None = None
 
     @cached_property
     def identity(self) -> str:
@@ -71,7 +73,7 @@ class HostNode:
     @contextmanager
     def kernel(self, path: str) -> Iterator[NodeKernel]:
         with self.opened(path) as pod:
-            kernel = NodeKernel(self._host, pod, self.background)
+            kernel = NodeKernel(self._host, pod, self.background, self.memory, self.pool)
             try:
                 yield kernel
             finally:
@@ -140,16 +142,30 @@ def _opened(path: str) -> int | None:
         raise IoFailure(f"opening the network namespace {path}: {error.strerror}") from error
 
 
-def answer(name: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, dict[str, Any] | None]:
-    """The exit code of a call, and the JSON to print."""
+def answer(
+    name: str, env: Mapping[str, str], stdin: bytes, reply: Callable[[dict[str, Any] | None], None]
+) -> int:
+    """The exit code of a call. `reply` gets the JSON to print, before all that can wait for that."""
     try:
         call = read_call(env, stdin)
         node = OwnNode(env.get("UNDERLAY_STATE") or STATE, may_be_pod=may_be_pod(env))
-        return 0, run(Request(PLUGINS[name], call, node, log_of(name, call)))
-    except CniError as error:
-        return 1, as_json(error, stated_version(stdin))
+        request = Request(PLUGINS[name], call, node, log_of(name, call))
     except Exception as error:  # noqa: BLE001  the edge of the program: a runtime reads JSON, never a traceback
-        return 1, as_json(Internal.of(error), stated_version(stdin))
+        reply(_as_json(error, stdin))
+        return 1
+    code = 0
+    try:
+        result = carry_out(request)
+    except Exception as error:  # noqa: BLE001  the same
+        code, result = 1, _as_json(error, stdin)
+    reply(result)
+    finish(request)
+    return code
+
+
+def _as_json(error: Exception, stdin: bytes) -> dict[str, Any]:
+    failure = error if isinstance(error, CniError) else Internal.of(error)
+    return as_json(failure, stated_version(stdin))
 
 
 def may_be_pod(env: Mapping[str, str]) -> bool:
@@ -175,10 +191,12 @@ def main(name: str) -> int:
     if "CNI_COMMAND" not in os.environ:
         print(about(name), file=sys.stderr)
         return 0
-    code, output = answer(name, os.environ, sys.stdin.buffer.read())
+    return answer(name, os.environ, sys.stdin.buffer.read(), _print)
+
+
+def _print(output: dict[str, Any] | None) -> None:
     if output is not None:
-        print(json.dumps(output))
-    return code
+        print(json.dumps(output), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -26,14 +26,17 @@ from underlay.cni.errors import IoFailure
 from underlay.locks import exclusive, shared
 from underlay.objects import Object, Route, Rule, as_json, from_json, typed
 from underlay.plan import MainDefault, Plan
+from underlay.values import dataclass
 
 FORMAT = 1
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 DISPLACED = "displaced.json"
 UNFINISHED = ".tmp"
+OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers")  # the fields of a MainDefault
 LATER = ("ipam", "segment", "result")  # fields that only some records have
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 USERS = "users"
+ENCODER = json.JSONEncoder(check_circular=False)  # a third faster, and nothing in a record refers to itself
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
 
 
@@ -92,23 +95,34 @@ def record_name(network: str, ifname: str, plugin: str) -> str:
 
 
 class PodRecords:
-    """The records of one container, while its lock is held; and what was taken out of its main table."""
+    """The records of one container, while its lock is held; and what was taken out of its main table.
+
+    Nobody else writes there meanwhile, so each file is read once, and what was written not at all.
+    """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        self._records: dict[str, Record | None] = {}
+        self._displaced: Displaced | None = None
+        try:
+            self._files = set(os.listdir(directory))
+        except FileNotFoundError:
+            self._files = set()
 
     def read(self, name: str) -> Record | None:
         """The record, None where there is none or it can't be read (damaged, or of a newer format)."""
+        if name not in self._records:
+            self._records[name] = self._decoded(name) if name in self._files else None
+        return self._records[name]
+
+    def _decoded(self, name: str) -> Record | None:
         try:
             return decode(self._load(name))
         except UNREADABLE:
             return None
 
     def names(self) -> list[str]:
-        try:
-            return sorted(name for name in os.listdir(self._directory) if RECORD.fullmatch(name))
-        except FileNotFoundError:
-            return []
+        return sorted(name for name in self._files if RECORD.fullmatch(name))
 
     def all(self) -> list[Record]:
         """Every record that can be read."""
@@ -116,19 +130,27 @@ class PodRecords:
 
     def write(self, record: Record) -> None:
         self._store(record.name, encode(record))
+        self._records[record.name] = record
 
     def delete(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._directory, name))
+        if name in self._files:
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._directory, name))
+            self._files.discard(name)
+        self._records.pop(name, None)
 
     def drop_unfinished(self) -> None:
         """Removes what a call that was killed has left half written: it had changed nothing yet."""
-        for name in os.listdir(self._directory):
-            if name.endswith(UNFINISHED):
-                self.delete(name)
+        for name in [name for name in self._files if name.endswith(UNFINISHED)]:
+            self.delete(name)
 
     def displaced(self) -> Displaced:
         """By NIC, what was taken away from it."""
+        if self._displaced is None:
+            self._displaced = self._read_displaced() if DISPLACED in self._files else {}
+        return self._displaced
+
+    def _read_displaced(self) -> Displaced:
         try:
             raw = self._load(DISPLACED).items()
             return {dev: Taken(each["index"], tuple(map(from_json, each["objects"]))) for dev, each in raw}
@@ -145,6 +167,7 @@ class PodRecords:
             self._store(DISPLACED, raw)
         else:
             self.delete(DISPLACED)
+        self._displaced = {dev: taken for dev, taken in displaced.items() if taken.objects}
 
     def _load(self, name: str) -> Any:
         with open(os.path.join(self._directory, name), encoding="utf-8") as file:
@@ -152,12 +175,15 @@ class PodRecords:
 
     def _store(self, name: str, value: Any) -> None:
         path = os.path.join(self._directory, name)
+        text = ENCODER.encode(value).encode()
         try:
-            with open(path + UNFINISHED, "w", encoding="utf-8", opener=_for_root_alone) as file:
-                file.write(json.dumps(value))  # unlike dump, in C
+            with open(path + UNFINISHED, "wb", opener=_for_root_alone) as file:
+                file.write(text)
             os.rename(path + UNFINISHED, path)
+            self._files.add(name)
         except OSError as error:
-            self.delete(name + UNFINISHED)
+            with suppress(FileNotFoundError):
+                os.unlink(path + UNFINISHED)
             raise IoFailure(f"writing the record {path}: {error.strerror}") from error
 
 
@@ -175,9 +201,9 @@ class SegmentRecords(PodRecords):
 
     def record(self) -> Record | None:
         """The one record, None where there is none or it can't be read."""
-        return next((found for name in self.names() if (found := self._read_once(name))), None)
+        return next(iter(self.all()), None)
 
-    def _read_once(self, name: str) -> Record | None:
+    def _decoded(self, name: str) -> Record | None:
         try:
             with open(os.path.join(self._directory, name), encoding="utf-8") as file:
                 return _decoded(file.read())
@@ -289,7 +315,7 @@ def encode(record: Record) -> dict[str, Any]:
         "plan": {
             "present": [as_json(obj) for obj in plan.present],
             "node_rules": [as_json(obj) for obj in plan.node_rules],
-            "defaults": [asdict(default) for default in plan.defaults],
+            "defaults": [{name: getattr(default, name) for name in OF_DEFAULT} for default in plan.defaults],
             "reported": [as_json(obj) for obj in plan.reported],
             "notes": list(plan.notes),
         },

@@ -92,8 +92,12 @@ class Agent:
         """All of its standard error."""
         return Path(self.stderr).read_text()
 
-    def events(self, event: str = "call") -> list[Json]:
-        """What it has logged under that name."""
+    def events(self, event: str = "call", least: int = 0) -> list[Json]:
+        """What it has logged under that name, as soon as that is so many lines: it logs after it answers."""
+        until(lambda: len(self._events(event)) >= least)
+        return self._events(event)
+
+    def _events(self, event: str) -> list[Json]:
         lines = [json.loads(line) for line in self.said.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
@@ -106,13 +110,14 @@ class Agent:
         return paths
 
     def is_at_rest(self) -> bool:
-        """Whether no call runs: each has the descriptor of a namespace, which are files of one device."""
-        namespaces = os.stat("/proc/self/ns/net").st_dev
-        devices = set()
+        """Whether no call runs: each has a descriptor of a namespace, which is not the agent's own."""
+        own = os.stat(f"/proc/{self.process.pid}/ns/net")
         for path in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with suppress(FileNotFoundError):  # closed since
-                devices.add(path.stat().st_dev)
-        return namespaces not in devices
+                status = path.stat()
+                if status.st_dev == own.st_dev and status.st_ino != own.st_ino:
+                    return False
+        return True
 
     def client(self, seconds: float = SECONDS) -> Client:
         """A connection."""

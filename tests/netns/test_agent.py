@@ -59,7 +59,7 @@ def test_every_verb_goes_through_the_agent(there: Served) -> None:
     nic.call("DEL")
 
     assert before.changes() == []
-    assert [(event["verb"], event["outcome"]) for event in there.agent.events()] == [
+    assert [(event["verb"], event["outcome"]) for event in there.agent.events(least=8)] == [
         (verb, "ok") for verb in ("STATUS", "ADD", "ADD", "CHECK", "GC", "CHECK", "DEL", "DEL")
     ]
 
@@ -143,6 +143,8 @@ def test_each_call_is_a_line_of_the_log_and_of_standard_error(there: Served) -> 
             "veth", "CHECK", nic.config(prevResult=nic.result), variables | {"CNI_IFNAME": "eth9"}
         )
 
+    there.agent.events(least=2)  # a line is written there first
+    until(lambda: len(log.read_text().splitlines()) == 2)
     for lines in (there.agent.events(), [json.loads(line) for line in log.read_text().splitlines()]):
         added, checked = (line for line in lines if line["event"] == "call")
         told = {
@@ -154,6 +156,8 @@ def test_each_call_is_a_line_of_the_log_and_of_standard_error(there: Served) -> 
         assert added.items() >= {**told, "ifname": "eth0", "verb": "ADD", "outcome": "ok"}.items()
         assert checked.items() >= {**told, "ifname": "eth9", "verb": "CHECK", "outcome": "failed"}.items()
         assert added["duration_ms"] > 0
+        assert list(added["ms"]) == ["read", "plan", "apply", "reply"]
+        assert sum(added["ms"].values()) == pytest.approx(added["duration_ms"], abs=0.1)
         assert "eth9" in checked["msg"]
 
 
@@ -165,7 +169,7 @@ def test_a_full_disk_under_the_log_fails_no_call(there: Served, tmp_path: Path) 
 
         nic.call("ADD")
 
-    assert [line["log_file"] for line in there.agent.events() if "log_error" in line] == [str(log)]
+    assert [line["log_file"] for line in there.agent.events(least=2) if "log_error" in line] == [str(log)]
     nic.call("DEL")
 
 

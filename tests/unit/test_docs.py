@@ -283,7 +283,7 @@ class Occupied:
     def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:
         return list(gateways)
 
-    def announce(self, dev: str, addresses: tuple[IP, ...]) -> None:
+    def announce(self, dev: str, mac: str, addresses: tuple[IP, ...]) -> None:
         """Nobody listens."""
 
 
@@ -328,12 +328,13 @@ def test_a_chain_without_prev_result_gets_the_message_that_is_quoted() -> None:
     variables = {"COMMAND": "ADD", "CONTAINERID": "c0ffee", "NETNS": "/none", "IFNAME": "eth0", "PATH": "/"}
     config = {"cniVersion": "1.0.0", "name": "lan", "log_options": {"log_file": os.devnull}} | SUBNETS
 
-    code, error = answer(
-        "veth", {f"CNI_{name}": value for name, value in variables.items()}, json.dumps(config).encode()
-    )
+    printed: list[dict[str, Any] | None] = []
+    env = {f"CNI_{name}": value for name, value in variables.items()}
+    code = answer("veth", env, json.dumps(config).encode(), printed.append)
 
-    assert (code, error and error["code"]) == (1, 7)
+    (error,) = printed
     assert error
+    assert (code, error["code"]) == (1, 7)
     assert error["msg"] in quoted()
 
 

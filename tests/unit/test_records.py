@@ -61,6 +61,8 @@ def test_what_was_displaced_reads_back_until_it_is_nothing(records: Records) -> 
     with records.pod("c1") as pod:
         pod.write_displaced({"eth0": Taken(2, (default,))})
         assert pod.displaced() == {"eth0": Taken(2, (default,))}
+    with records.pod("c1") as pod:
+        assert pod.displaced() == {"eth0": Taken(2, (default,))}
         assert pod.all() == []  # it is no record
         pod.write_displaced({"eth0": Taken(2, ())})
         assert pod.displaced() == {}
@@ -90,8 +92,9 @@ def test_directories_above_the_state_are_never_removed(tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_read_is_none_at_all(records: Records, tmp_path: Path, text: str) -> None:
     with records.pod("c1") as pod:
         pod.write(RECORD)
-        (tmp_path / "state" / "1" / "c1" / RECORD.name).write_text(text)
+    (tmp_path / "state" / "1" / "c1" / RECORD.name).write_text(text)
 
+    with records.pod("c1") as pod:
         assert pod.read(RECORD.name) is None
         assert pod.all() == []
 
@@ -101,7 +104,7 @@ def test_a_long_network_name_is_hashed_and_stays_distinct(records: Records) -> N
     with records.pod("c1") as pod:
         pod.write(long)
         pod.write(other)
-
+    with records.pod("c1") as pod:
         assert len(pod.all()) == 2
         assert all(len(name.encode()) <= 251 for name in pod.names())
 

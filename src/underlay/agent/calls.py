@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import struct
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -19,10 +18,10 @@ from underlay.agent.node import CallNode
 from underlay.agent.turns import Turns
 from underlay.cni.call import SUPPORTED, read_call, stated_version
 from underlay.cni.errors import CniError, Internal, InvalidConfig, IoFailure, as_json
-from underlay.cni.plugin import Node
+from underlay.cni.phases import Phases
 from underlay.cni.request import Request
-from underlay.cni.verbs import run
-from underlay.log import Log, LogOptions
+from underlay.cni.verbs import carry_out, finish
+from underlay.log import Log, LogOptions, to_stderr
 from underlay.oneshot import log_of
 from underlay.plugins import PLUGINS
 
@@ -48,11 +47,13 @@ class CallLog(Log):
         super().__init__(options, **context)
         self._meter = meter
         self._plugin = context["plugin"]
-        self._stderr = Log(LogOptions(), **context)
+
+    def write(self, line: bytes) -> None:
+        to_stderr(line)
+        super().write(line)
 
     def event(self, event: str, /, level: str = "info", **fields: Any) -> None:
         super().event(event, level, **fields)
-        self._stderr.event(event, level, **fields)
         if event == "collected" and self._meter:
             self._meter.collected(self._plugin)
 
@@ -83,7 +84,7 @@ class Calls:
             client.close()
 
     def _answer(self, client: socket.socket, descriptors: list[int]) -> None:
-        started = time.monotonic()
+        phases = Phases()
         try:
             _refuse_strangers(client)
             asked = wire.receive(client, descriptors)
@@ -91,48 +92,67 @@ class Calls:
             self._log.event("refused", "error", code=error.code, msg=error.msg, details=error.details)
             wire.send(client, wire.encode_reply(1, _printed(as_json(error, SUPPORTED[-1]))))
             return
-        with self._turns.taken():
+        with self._turns.taken(), ExitStack() as left:
             if wire.has_gone(client):
                 raise wire.Gone
-            code, stdout = self._outcome(asked, descriptors, client)
-        try:
-            wire.send(client, wire.encode_reply(1 if code else 0, stdout))
-        except wire.Gone:
-            self._log.event("reply-lost", "warn", **_about(asked))
+            try:
+                request = self._request(asked, descriptors, client, phases, left)
+            except BaseException as error:  # noqa: BLE001  a runtime reads JSON, whatever was raised
+                code = self._refuse(asked, client, phases, error)
+            else:
+                code = self._carry_out(request, asked, client)
         if self._meter:
             verb = asked.env.get("CNI_COMMAND", "")
-            self._meter.called(asked.plugin, verb, code, time.monotonic() - started)
+            self._meter.called(asked.plugin, verb, code, phases.seconds)
 
-    def _outcome(
-        self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket
-    ) -> tuple[int, bytes]:
-        """The code of the error, 0 for none, and what the plugin prints."""
+    def _refuse(self, asked: wire.Asked, client: socket.socket, phases: Phases, error: BaseException) -> int:
+        """Answers what is no call of a plugin."""
+        failure = _error_of(error)
+        told = {"outcome": "failed", "code": failure.code, "msg": failure.msg}
+        self._log.event("call", "error", **_about(asked), **told)
+        self._reply(asked, client, failure, None)
+        phases.enter(None)
+        return failure.code
+
+    def _carry_out(self, request: Request[Any], asked: wire.Asked, client: socket.socket) -> int:
+        """The code of the error, 0 for none. What is left to do after the answer is done after it."""
+        failure = answer = None
         try:
-            return 0, _printed(self._result(asked, descriptors, client))
-        except BaseException as error:  # noqa: BLE001  a runtime reads JSON, whatever was raised
+            answer = carry_out(request)
+        except BaseException as error:  # noqa: BLE001  the same
             failure = _error_of(error)
-            return failure.code, _printed(as_json(failure, stated_version(asked.stdin)))
+        try:
+            self._reply(asked, client, failure, answer)
+        finally:
+            finish(request)
+        return failure.code if failure else 0
 
-    def _result(self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket) -> Json | None:
-        with ExitStack() as left:
-            try:
-                node = CallNode(asked, descriptors, client, self._state)
-                host = left.enter_context(self._hosts.known(descriptors[0]))
-                node.identity, node.memory, node.background = host.identity, host.watch, self._background
-                request = self._request(asked, node)
-            except BaseException as error:  # what comes after this `run` logs
-                failure = _error_of(error)
-                told = {"outcome": "failed", "code": failure.code, "msg": failure.msg}
-                self._log.event("call", "error", **_about(asked), **told)
-                raise
-            return run(request)
+    def _reply(
+        self, asked: wire.Asked, client: socket.socket, failure: CniError | None, answer: Json | None
+    ) -> None:
+        stdout = _printed(as_json(failure, stated_version(asked.stdin)) if failure else answer)
+        try:
+            wire.send(client, wire.encode_reply(1 if failure else 0, stdout))
+        except wire.Gone:
+            self._log.event("reply-lost", "warn", **_about(asked))
 
-    def _request(self, asked: wire.Asked, node: Node) -> Request[Any]:
+    def _request(
+        self,
+        asked: wire.Asked,
+        descriptors: Sequence[int],
+        client: socket.socket,
+        phases: Phases,
+        left: ExitStack,
+    ) -> Request[Any]:
+        node = CallNode(asked, descriptors, client, self._state)
+        host = left.enter_context(self._hosts.known(descriptors[0]))
+        node.identity, node.memory, node.pool = host.identity, host.watch, host.pool
+        node.background = self._background
         if asked.plugin not in PLUGINS:
             raise InvalidConfig(f'the agent has no plugin "{asked.plugin}"', f"it has {', '.join(PLUGINS)}")
         call = read_call(asked.env, asked.stdin)
         log = log_of(asked.plugin, call, partial(CallLog, self._meter))
-        return Request(PLUGINS[asked.plugin], call, node, log)
+        return Request(PLUGINS[asked.plugin], call, node, log, phases)
 
 
 def _error_of(error: BaseException) -> CniError:

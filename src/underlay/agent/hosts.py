@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from underlay import netns
+from underlay.netlink.pool import SocketPool
 from underlay.netlink.watch import Watch
+from underlay.values import dataclass
 
 FORGOTTEN = 60.0  # seconds after its last call
 
@@ -25,6 +26,7 @@ class Host:
 
     identity: str
     watch: Watch
+    pool: SocketPool
     users: int = 0  # calls that run
     used: float = 0.0  # when the last one ended, time.monotonic()
 
@@ -44,7 +46,7 @@ class Hosts:
         status = os.fstat(fd)
         place = status.st_dev, status.st_ino
         with self._lock:
-            host = self._hosts.get(place) or Host(netns.identity(fd), Watch(fd))
+            host = self._hosts.get(place) or Host(netns.identity(fd), Watch(fd), SocketPool())
             self._hosts[place] = host
             host.users += 1
         try:
@@ -72,5 +74,6 @@ class Hosts:
                 if not host.users and now - host.used >= self._patience:
                     del self._hosts[place]
                     host.watch.close()
+                    host.pool.close()
             self._is_due = False
             self._look_later()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 
 from underlay.cni.attach import make, make_anew, undo, withdraw
 from underlay.cni.errors import CniError
+from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, first_of
-from underlay.cni.probing import announce, refuse_conflict, refuse_silent_gateways
+from underlay.cni.probing import Probing, refuse_conflict, refuse_silent_gateways
 from underlay.cni.request import Json, Request, attachment_of, configured, facts_for, previous_of
 from underlay.cni.result import Interface, Result, render
 from underlay.cni.scene import Scene
@@ -17,6 +19,8 @@ from underlay.facts import Facts
 from underlay.objects import LinkAddress, Object, Sysctl, VethPair
 from underlay.plan import Plan
 from underlay.records import Record
+
+SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
 
 
 def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
@@ -26,13 +30,12 @@ def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
     previous = previous_of(request)
     if config is None:
         return render(previous, call.cni_version)
-    attachment = attachment_of(request, previous)
     for message in read.unknown:
         request.log.event("configuration", "warning", message=message)
-    with request.scene() as scene:
-        record = _recorded(plugin, request, config, attachment, scene)
-    for note in record.plan.notes:
-        request.log.event("plan", message=note)
+    scene = request.scene()
+    attachment = attachment_of(request, scene, previous)
+    record = _recorded(plugin, request, config, attachment, scene)
+    request.notes.extend(record.plan.notes)
     result = previous
     for obj in record.plan.reported:
         result = _reported(obj, result, call.netns)
@@ -47,8 +50,10 @@ def _recorded(
     inputs = _digest(request, attachment, facts)
     known = scene.pod.read(request.record_name)
     if known and known.inputs == inputs:
+        request.phases.enter(Phase.APPLY)
         make(known, scene)
         return known
+    request.phases.enter(Phase.PLAN)
     plan = plugin.plan(config, attachment, facts)  # for its errors, while what works still stands
     probing = plugin.probing(config, attachment, facts) if plugin.probing else None
     if probing:
@@ -60,10 +65,21 @@ def _recorded(
         facts = facts_for(plugin, request, config, attachment, scene)
         plan = plugin.plan(config, attachment, facts)
     record = request.record_of(attachment, _as_siblings_have_it(plan, facts), inputs)
+    request.phases.enter(Phase.APPLY)
     make_anew(record, probing, scene)
-    if probing:
-        announce(probing, scene.kernel, request.log)
+    if probing and probing.addresses:
+        own = (obj.mac for obj in record.plan.present if isinstance(obj, LinkAddress))
+        request.afterwards.append(partial(_announce, probing, next(own, facts.nic.mac), request))
     return record
+
+
+def _announce(probing: Probing, mac: str, request: Request[C]) -> None:
+    """Makes a reused address reachable at once; what is attached stays so where that fails."""
+    try:
+        with request.node.kernel(request.call.netns) as kernel:
+            kernel.announce(probing.dev, mac, probing.addresses)
+    except CniError as error:
+        request.log.event("announce", "warning", message=error.msg)
 
 
 def _undone(known: Record, attachment: Attachment, request: Request[C], scene: Scene) -> list[CniError]:
@@ -75,6 +91,8 @@ def _undone(known: Record, attachment: Attachment, request: Request[C], scene: S
 
 def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:
     """The plan, with the settings of shared links as the pod's first NIC wants them, and remembers them."""
+    if not facts.siblings:
+        return plan
     theirs = {obj.place: obj for plan in facts.siblings for obj in plan.present if isinstance(obj, Sysctl)}
     present = tuple(theirs.get(obj.place, obj) if isinstance(obj, Sysctl) else obj for obj in plan.present)
     differing = (obj for obj in plan.present if obj not in present)
@@ -83,14 +101,14 @@ def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:
 
 
 def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
-    """Of what decides a plan and is not changed by its own ADD."""
+    """Of what decides a plan and is not changed by its own ADD; however the runtime writes it."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
     previous = render(attachment.previous, call.cni_version) if attachment.previous else None
     seen = [facts.nic.index, sorted(map(str, facts.nic_addresses)), sorted(map(str, facts.node_addresses))]
     if facts.other:
         seen += [facts.other.link.index, facts.other.link.mac, sorted(map(str, facts.other.addresses))]
-    text = json.dumps([attachment.netns_id, config, previous, seen], sort_keys=True)
+    text = SORTED.encode([attachment.netns_id, config, previous, seen])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

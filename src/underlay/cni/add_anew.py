@@ -15,6 +15,7 @@ from functools import partial
 from underlay.cni.attach import make, withdraw
 from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.lease import hold, obtain
+from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
 from underlay.cni.probing import Probing, refuse_conflict
 from underlay.cni.request import Json, Request, attachment_of, configured, refuse_own_namespace
@@ -33,16 +34,16 @@ def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
     """Joins a segment, gets addresses, makes the NIC."""
     read = configured(request)
     config = _usable(read.config, plugin.name)
-    attachment = attachment_of(request)
     for message in read.unknown:
         request.log.event("configuration", "warning", message=message)
-    with request.scene() as scene:
+    scene = request.scene()
+    attachment = attachment_of(request, scene)
 
-        def prepared() -> Decide:
-            joining = plugin.choose(config, request.call, _annotations(plugin, config, request))
-            return lambda record: _joined(joining, record, attachment, scene)
+    def prepared() -> Decide:
+        joining = plugin.choose(config, request.call, _annotations(plugin, config, request))
+        return lambda record: _joined(joining, record, attachment, scene)
 
-        result = _recorded(request, attachment, scene, prepared)
+    result = _recorded(request, attachment, scene, prepared)
     return render(result, request.call.cni_version)
 
 
@@ -56,8 +57,8 @@ def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
     call = request.call
     netns_id = request.node.netns_id(call.netns)
     attachment = Attachment(call.container_id, call.ifname, call.network, call.netns, None, netns_id)
-    with request.scene() as scene:
-        result = _recorded(request, attachment, scene, lambda: partial(obtain, wanted, scene=scene))
+    scene = request.scene()
+    result = _recorded(request, attachment, scene, lambda: partial(obtain, wanted, scene=scene))
     return render(result, call.cni_version)
 
 
@@ -81,7 +82,9 @@ def _recorded(
     known = scene.pod.read(request.record_name)
     if known and known.inputs == inputs and _is_made_again(known, scene):
         return parse(known.result, NEWEST, where="the record's result")
+    request.phases.enter(Phase.PLAN)
     decide = prepared()
+    request.phases.enter(Phase.APPLY)
     if known:
         first_of(_withdrawn(known, attachment, request, scene))
     elif request.record_name in scene.pod.names():

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from underlay.cni.document import decode, get, shown, spelling
 from underlay.cni.errors import CniError, IncompatibleVersion, InvalidConfig, InvalidEnvironment
 from underlay.cni.keys import Keys
 from underlay.cni.value import Value
+from underlay.values import dataclass
 
 __all__ = ["SUPPORTED", "Call", "about", "get", "read_call", "stated_version"]
 
@@ -73,6 +74,7 @@ def read_call(env: Mapping[str, str], stdin: bytes) -> Call:
         return Call(command, cni_version=stated_version(stdin))
     args = _args(used.get("CNI_ARGS", ""))
     config = decode(stdin)
+    keys = Keys(config)
     return Call(
         command=command,
         container_id=used.get("CNI_CONTAINERID", ""),
@@ -81,9 +83,9 @@ def read_call(env: Mapping[str, str], stdin: bytes) -> Call:
         path=tuple(filter(None, used["CNI_PATH"].split(os.pathsep))),
         args=args,
         config=config,
-        network=_network(config),
-        cni_version=_cni_version(config, command),
-        prev_result=_prev_result(config, command),
+        network=_network(keys),
+        cni_version=_cni_version(keys, command),
+        prev_result=_prev_result(keys, command),
         valid_attachments=_valid_attachments(config) if command == "GC" else None,
     )
 
@@ -158,8 +160,8 @@ def _args(text: str) -> dict[str, str]:
     return args
 
 
-def _network(config: Mapping[str, Any]) -> str:
-    value = Keys(config).value("name")
+def _network(keys: Keys) -> str:
+    value = keys.value("name")
     if value is None or value.raw == "":
         raise InvalidConfig("name is missing: the network configuration must name its network")
     if not IDENTIFIER.fullmatch(value.text()):
@@ -167,9 +169,9 @@ def _network(config: Mapping[str, Any]) -> str:
     return value.text()
 
 
-def _cni_version(config: Mapping[str, Any], command: str) -> str:
+def _cni_version(keys: Keys, command: str) -> str:
     # a configuration without a version is one of 0.1.0, which had no such key (SPEC 0.2.0)
-    version = Keys(config).text("cniVersion", "0.1.0") or "0.1.0"
+    version = keys.text("cniVersion", "0.1.0") or "0.1.0"
     first = FIRST_VERSION.get(command, EVERY_VERSION[0])
     if version in EVERY_VERSION and EVERY_VERSION.index(version) < EVERY_VERSION.index(first):
         raise IncompatibleVersion(
@@ -183,9 +185,9 @@ def _cni_version(config: Mapping[str, Any], command: str) -> str:
     return version
 
 
-def _prev_result(config: Mapping[str, Any], command: str) -> dict[str, Any] | None:
+def _prev_result(keys: Keys, command: str) -> dict[str, Any] | None:
     """Give prevResult, not yet parsed; a DEL must succeed without one, so there a bad one counts as none."""
-    value = Keys(config).value("prevResult")
+    value = keys.value("prevResult")
     if value is None or (command == "DEL" and not isinstance(value.raw, dict)):
         return None
     return dict(value.object())

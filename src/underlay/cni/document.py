@@ -20,7 +20,7 @@ def decode(stdin: bytes) -> dict[str, Any]:
     if not stdin.strip():
         raise DecodingFailure("the network configuration on standard input is empty")
     try:
-        document = json.loads(stdin.decode("utf-8"), parse_constant=_refuse_constant)
+        document = DECODER.decode(stdin.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DecodingFailure("the network configuration is not valid UTF-8", str(error)) from error
     except (ValueError, RecursionError) as error:
@@ -32,6 +32,9 @@ def decode(stdin: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def spelling(document: Mapping[str, Any], key: str) -> str | None:

@@ -21,13 +21,14 @@ JSON null counts as absent. What was never asked for is listed by `unknown()`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from underlay.cni.document import shown, spellings
 from underlay.cni.errors import InvalidConfig, UnsupportedField
 from underlay.cni.value import Network, Value, same
 from underlay.log import LEVELS, OLDER_LEVELS, LogOptions
+from underlay.values import dataclass
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -67,7 +68,6 @@ class Keys:
 
     def __init__(self, config: Mapping[str, Any], aliases: Aliases = NO_ALIASES, where: str = "") -> None:
         self._config = config
-        self._spellings = spellings(config)
         self._aliases = aliases
         self._where = where
         self._asked: dict[str, str] = {}  # the names that were looked for, by their folded form
@@ -76,8 +76,11 @@ class Keys:
 
     def value(self, key: str) -> Value | None:
         """Find what is given for a key or one of its aliases; None where it is absent or null."""
+        aliases = self._aliases.get(key)
+        if not aliases:
+            return self._written(key)
         found: tuple[Value, Value] | None = None  # as written, and in the key's own terms
-        for alias in (key, *self._aliases.get(key, ())):
+        for alias in (key, *aliases):
             written = self._written(alias if isinstance(alias, str) else alias.name)
             if written is None:
                 continue
@@ -186,6 +189,10 @@ class Keys:
         if name is None or self._config[name] is None:
             return None
         return Value(self._path(name), self._config[name])
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        return spellings(self._config)
 
     def _path(self, key: str) -> str:
         return f"{self._where}.{key}" if self._where else key

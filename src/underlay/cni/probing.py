@@ -6,13 +6,12 @@ They wait for seconds, so they are asked while no lock is held that another pod 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
-from underlay.cni.errors import Conflict, KernelError
+from underlay.cni.errors import Conflict
 from underlay.cni.keys import Keys
-from underlay.log import Log
 from underlay.objects import IP, POD, Ns
+from underlay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Lan(Protocol):
     def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:
         """Those of the gateways that do not answer."""
 
-    def announce(self, dev: str, addresses: tuple[IP, ...]) -> None:
+    def announce(self, dev: str, mac: str, addresses: tuple[IP, ...]) -> None:
         """Tells everybody that the addresses are at the NIC's MAC."""
 
 
@@ -84,13 +83,3 @@ def refuse_silent_gateways(probing: Probing, lan: Lan) -> None:
             f"the gateway {silent[0]} does not answer on the network of {probing.dev}",
             f"asked for {waited:g} s by ARP or neighbour solicitation; is it up, and on this VLAN?",
         )
-
-
-def announce(probing: Probing, lan: Lan, log: Log) -> None:
-    """Makes a reused address reachable at once; what is attached stays so where that fails."""
-    if not probing.addresses:
-        return
-    try:
-        lan.announce(probing.dev, probing.addresses)
-    except KernelError as error:
-        log.event("announce", "warning", message=error.msg)

@@ -6,6 +6,7 @@ from underlay.cni.attach import withdraw
 from underlay.cni.call import VALID_ATTACHMENTS
 from underlay.cni.delegate import forward
 from underlay.cni.errors import CniError
+from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, Delegated, MainPlugin, Node, first_of
 from underlay.cni.request import Json, Request, refuse_own_namespace
 from underlay.cni.scene import Scene
@@ -23,6 +24,7 @@ def delete(request: Request[C]) -> None:
         record = pod.read(request.record_name)
         with node.kernel(_netns_to_clean(request, record)) as kernel:
             scene = Scene(node, kernel, pod, request.log, call.path)
+            request.phases.enter(Phase.APPLY)
             if record:
                 first_of(withdraw(record, scene))
             else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import field, replace
 from typing import Any, Generic
 
 from underlay.cni.call import VALID_ATTACHMENTS, Call
 from underlay.cni.errors import CniError, InvalidConfig, InvalidEnvironment, InvalidNetns
 from underlay.cni.keys import Keys, log_options
+from underlay.cni.phases import Phases
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, Node, Plugin
 from underlay.cni.result import Result, parse
 from underlay.cni.scene import Scene
@@ -20,6 +21,7 @@ from underlay.log import Log
 from underlay.objects import POD, Route
 from underlay.plan import Plan
 from underlay.records import Record, record_name
+from underlay.values import dataclass
 
 Json = dict[str, Any]
 NOTHING = Plan(())
@@ -34,12 +36,20 @@ MOST_READ, LONGEST_READ = 256, 1 << 16  # so many configurations of so many char
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[C]):
-    """One call of one plugin on one node."""
+    """One call of one plugin on one node.
+
+    `notes` are for its line in the log. `until_answered` holds what is let go when the answer is out, and
+    `afterwards` is what is done then; none of it raises.
+    """
 
     plugin: Plugin[C]
     call: Call
     node: Node
     log: Log
+    phases: Phases = field(default_factory=Phases)
+    notes: list[str] = field(default_factory=list)
+    until_answered: ExitStack = field(default_factory=ExitStack)
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def record_name(self) -> str:
@@ -59,15 +69,12 @@ class Request(Generic[C]):
             plan=plan,
         )
 
-    @contextmanager
-    def scene(self) -> Iterator[Scene]:
-        """The pod of the call, under its lock."""
-        with (
-            self.node.kernel(self.call.netns) as kernel,
-            self.node.records.pod(self.call.container_id) as pod,
-        ):
-            self.node.refuse_abandoned()
-            yield Scene(self.node, kernel, pod, self.log, self.call.path)
+    def scene(self) -> Scene:
+        """The pod of the call, under its lock, which is held until the answer is out."""
+        kernel = self.until_answered.enter_context(self.node.kernel(self.call.netns))
+        pod = self.until_answered.enter_context(self.node.records.pod(self.call.container_id))
+        self.node.refuse_abandoned()
+        return Scene(self.node, kernel, pod, self.log, self.call.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +118,11 @@ def usable(request: Request[C]) -> C | None:
         return None
 
 
-def attachment_of(request: Request[C], previous: Result | None = None) -> Attachment:
+def attachment_of(request: Request[C], scene: Scene, previous: Result | None = None) -> Attachment:
     """The attachment of an ADD or CHECK, whose pod must be there."""
     call = request.call
     refuse_own_namespace(request)
-    netns_id = request.node.netns_id(call.netns)
+    netns_id = scene.kernel.identity(POD)
     if not netns_id:
         raise InvalidEnvironment(
             f'CNI_NETNS: "{call.netns}" is not a network namespace',
@@ -162,6 +169,8 @@ def facts_for(
     )
     facts = scene.kernel.facts(nic, [ip.address.ip for ip in given], siblings, other_name(plugin, config))
     displaced = [obj for taken in scene.pod.displaced().values() for obj in taken.objects]
+    if not displaced:
+        return facts
     routes = (*facts.pod_routes, *(obj for obj in displaced if isinstance(obj, Route)))
     return replace(facts, pod_routes=routes)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from underlay.cni.plugin import Node, NodeKernel
 from underlay.log import Log
 from underlay.records import PodRecords
+from underlay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

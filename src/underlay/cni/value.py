@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 
 from underlay.cni.document import get, shown
 from underlay.cni.errors import InvalidConfig
+from underlay.objects.wire import REMEMBERED, interface
+from underlay.values import dataclass
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
@@ -132,7 +134,7 @@ class Value:
         if not _is_digits(prefix) or "%" in self.raw:
             raise self.wrong(why)
         try:
-            return ip_interface(self.raw)
+            return _interface_of(self.raw)
         except ValueError as error:
             raise self.wrong(why) from error
 
@@ -147,6 +149,12 @@ class Value:
     def _quotes_hint(self, values: tuple[Any, ...]) -> str:
         unquoted = (shown(value) for value in values if not isinstance(value, str))
         return f"; write {self.raw} without quotes" if self.raw in unquoted else ""
+
+
+@lru_cache(REMEMBERED)
+def _interface_of(text: str) -> InterfaceAddress:
+    address, _, length = text.partition("/")
+    return interface(ip_address(address).packed, int(length))
 
 
 def same(one: Any, other: Any) -> bool:

@@ -5,14 +5,15 @@ A plugin says what it wants; the verbs decide when that is made, compared and ta
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from underlay.cni.add import add_to_chain
 from underlay.cni.add_anew import add_addresses, add_nic
 from underlay.cni.call import SUPPORTED
 from underlay.cni.errors import CniError
+from underlay.cni.phases import Phase
 from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin
 from underlay.cni.remove import collect, delete
 from underlay.cni.request import Json, Request
@@ -21,7 +22,14 @@ from underlay.cni.verify import check, status
 
 def run(request: Request[C]) -> Json | None:
     """Carries out one call; the JSON to print, if any. Raises the CniError to print instead."""
-    started = time.monotonic()
+    try:
+        return carry_out(request)
+    finally:
+        finish(request)
+
+
+def carry_out(request: Request[C]) -> Json | None:
+    """The same up to the answer: who gives that away first calls `finish` when it is out."""
     outcome: Json = {"outcome": "failed"}
     try:
         answer = VERBS[request.call.command](request)
@@ -36,9 +44,27 @@ def run(request: Request[C]) -> Json | None:
         outcome |= {"msg": repr(error), "traceback": traceback.format_exc()}
         raise
     finally:
-        ms = round((time.monotonic() - started) * 1000, 2)
-        level = "info" if outcome["outcome"] == "ok" else "error"
-        request.log.event("call", level, duration_ms=ms, **outcome)
+        if outcome["outcome"] != "ok":  # then nothing is held, and nothing left, when the error is read
+            request.until_answered.close()
+        request.phases.enter(Phase.REPLY)
+        request.afterwards.insert(0, partial(_log, request, outcome))
+
+
+def finish(request: Request[C]) -> None:
+    """What is left to do when the answer is out: locks are freed, then the log, announcements."""
+    request.phases.enter(None)
+    request.until_answered.close()
+    for work in request.afterwards:
+        work()
+    request.afterwards.clear()
+
+
+def _log(request: Request[C], outcome: Json) -> None:
+    level = "info" if outcome["outcome"] == "ok" else "error"
+    if request.notes:
+        outcome["notes"] = request.notes
+    ms = request.phases.milliseconds
+    request.log.event("call", level, duration_ms=round(sum(ms.values()), 2), ms=ms, **outcome)
 
 
 def add(request: Request[C]) -> Json:

@@ -23,14 +23,14 @@ def check(request: Request[C]) -> None:
     if config is None:
         return
     previous = previous_of(request)
-    attachment = attachment_of(request, previous)
-    with request.scene() as scene:
-        wanted = _wanted(request, config, attachment, scene)
-        lacking = [
-            (obj, found)
-            for obj, found in missing(wanted, scene.kernel)
-            if not _has_followed(obj, found, scene.kernel)
-        ]
+    scene = request.scene()
+    attachment = attachment_of(request, scene, previous)
+    wanted = _wanted(request, config, attachment, scene)
+    lacking = [
+        (obj, found)
+        for obj, found in missing(wanted, scene.kernel)
+        if not _has_followed(obj, found, scene.kernel)
+    ]
     differences = [(obj, found) for obj, found in lacking if not _is_later(obj, found, previous)]
     if differences:
         lines = [f"{obj}" + (f"   (there is: {found})" if found else "") for obj, found in differences]
