@@ -15,7 +15,6 @@ from underlay.cni.keys import Keys
 from underlay.cni.value import Value
 from underlay.objects import IP
 from underlay.plugins.vxlan_config import Config, VxlanNetwork, names_of
-from underlay.plugins.vxlan_options import unicast_mac
 from underlay.ranges import Range
 
 NETWORK_NAME = "vxlan-cni.travishegner.com/NetworkName"
@@ -73,7 +72,7 @@ def wishes_of(
         network=network,
         namespace=args.get("K8S_POD_NAMESPACE", ""),
         requested=_one_of_each_family(_requested((runtime, cni), args, annotations)),
-        mac=unicast_mac(mac) if mac else "",
+        mac=mac.unicast_mac() if mac else "",
     )
 
 
