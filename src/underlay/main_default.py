@@ -24,6 +24,11 @@ def nic_order(dev: str) -> tuple[int, int, str]:
     return (2, 0, dev)
 
 
+def asked_for(claims: Collection[MainDefault], version: int) -> set[str]:
+    """The NICs by which the pod asks for its default of that family: they have it, and no other."""
+    return {claim.dev for claim in claims if version in claim.asked}
+
+
 def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]) -> bool:
     """Whether a NIC must leave main's default of one family to another.
 

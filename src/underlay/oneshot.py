@@ -9,26 +9,26 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from underlay import netns
-from underlay.cni.call import Call, about, read_call, stated_version
-from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, as_json
-from underlay.cni.keys import Keys, log_options
+from underlay.cni.call import about, read_call, stated_version
+from underlay.cni.cluster import Cluster
+from underlay.cni.document import shown
+from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, UnsupportedField, as_json
+from underlay.cni.logs import log_of
 from underlay.cni.plugin import Memory
 from underlay.cni.request import Request
 from underlay.cni.verbs import run
-from underlay.log import Log, LogOptions
 from underlay.netlink.facts import NodeKernel
 from underlay.netlink.late import Background
 from underlay.plugins import PLUGINS
 from underlay.records import Records
 
 STATE = "/run/underlay"
-LOGS = "/var/log/underlay"
 EXECUTION = 30.0  # seconds that another plugin may take
 
 
@@ -103,6 +103,11 @@ class HostNode:
 
         return pod_annotations(namespace, name, kubeconfig)
 
+    def cluster(self, kubeconfig: str) -> Cluster:
+        raise UnsupportedField(
+            f"kubeconfig: {shown(kubeconfig)} is not supported yet; give the networks in nadDir"
+        )
+
     @contextmanager
     def scratch(self) -> Iterator[NodeKernel]:
         fd = netns.new_netns()
@@ -155,19 +160,6 @@ def answer(name: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, dict[s
 def may_be_pod(env: Mapping[str, str]) -> bool:
     """Whether the caller says that the pod's namespace may be the node's own."""
     return env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true")
-
-
-def log_of(name: str, call: Call, make: Callable[..., Log] = Log) -> Log:
-    """The log of a call of the plugin of that name, with what every line of it says."""
-    default = f"{LOGS}/{name}.log"
-    try:
-        options = log_options(Keys(call.config), default)
-    except CniError:
-        options = LogOptions(file=default)  # the verbs that need it right say so, DEL needs nothing
-    context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
-    if pod := call.args.get("K8S_POD_NAME"):
-        context["pod"] = f"{call.args.get('K8S_POD_NAMESPACE', '')}/{pod}"
-    return make(options, plugin=name, verb=call.command, **context)
 
 
 def main(name: str) -> int:

@@ -27,13 +27,14 @@ from underlay.cni.call import SUPPORTED
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError
 from underlay.cni.keys import NO_ALIASES, Alias, Aliases, Keys, log_options
+from underlay.cni.logs import LOGS
 from underlay.cni.plugin import Attachment, ChainedPlugin, MainPlugin, Membership
 from underlay.cni.probing import Patience, Probing, refuse_conflict, refuse_silent_gateways
 from underlay.cni.result import IpConfig, Result
 from underlay.cni.value import Network, Value
 from underlay.log import LEVELS, LogOptions
 from underlay.objects import IP, Ns
-from underlay.oneshot import LOGS, STATE, answer
+from underlay.oneshot import STATE, answer
 from underlay.plugins import PLUGINS
 from underlay.plugins.routetable import OF_MAIN
 from underlay.plugins.vxlan_config import parse as parse_networks

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from underlay.main_default import loses, nic_order
+from underlay.main_default import asked_for, loses, nic_order
 from underlay.objects import POD, Route
 from underlay.objects.route import Hop
 from underlay.plan import MainDefault
@@ -122,3 +122,13 @@ def test_a_multipath_default_counts_for_each_of_its_links() -> None:
     assert losers({"net1": AUTO}, [both]) == ["net1"]
     assert both.without("net1") == default("eth0")
     assert [hop.via for hop in both.hops_by("net1")] == [ip_address("10.7.0.1")]
+
+
+def test_the_pod_asks_for_its_default_by_one_nic_in_each_family() -> None:
+    every = [
+        MainDefault("eth0", ALWAYS),
+        MainDefault("net1", AUTO, asked=(4,)),
+        MainDefault("net2", AUTO, asked=(6,)),
+    ]
+
+    assert [asked_for(every, version) for version in (4, 6)] == [{"net1"}, {"net2"}]

@@ -19,11 +19,11 @@ from underlay.agent.node import CallNode
 from underlay.agent.turns import Turns
 from underlay.cni.call import SUPPORTED, read_call, stated_version
 from underlay.cni.errors import CniError, Internal, InvalidConfig, IoFailure, as_json
+from underlay.cni.logs import log_of
 from underlay.cni.plugin import Node
 from underlay.cni.request import Request
 from underlay.cni.verbs import run
 from underlay.log import Log, LogOptions
-from underlay.oneshot import log_of
 from underlay.plugins import PLUGINS
 
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7): pid, uid, gid
@@ -49,6 +49,9 @@ class CallLog(Log):
         self._meter = meter
         self._plugin = context["plugin"]
         self._stderr = Log(LogOptions(), **context)
+
+    def another(self, options: LogOptions, **context: Any) -> Log:
+        return CallLog(self._meter, options, **context)
 
     def event(self, event: str, /, level: str = "info", **fields: Any) -> None:
         super().event(event, level, **fields)

@@ -9,10 +9,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from underlay.cni.call import Call
 from underlay.cni.claim import ClaimKernel, Wish
+from underlay.cni.cluster import Cluster
 from underlay.cni.keys import Aliases, Keys
 from underlay.cni.probing import Lan, Patience, Probing
 from underlay.cni.result import Result, ResultRoute
 from underlay.facts import Facts, Interface, OtherNic, Remains, Underlay, VxlanLink
+from underlay.networks.catalogue import Catalogue, Reference, Sources
+from underlay.networks.delegates import Delegate
 from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Kernel, Plan
@@ -86,6 +89,31 @@ class IpamPlugin(Plugin[C]):
     """One that gives addresses, claimed as routes of the node. `wanted` is what a call asks for."""
 
     wanted: Callable[[C, Call], Wanted]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaPlugin(Plugin[C]):
+    """One that makes no NIC: it has a chain of other plugins run for each NIC of a pod.
+
+    `setting` says where networks and executables are. `delegates` are the NICs of a pod with these
+    annotations, that of the call first; `networks` are those that pods get without asking, the default
+    one first. `own` are the plugins that it runs in this process, by their type.
+    """
+
+    setting: Callable[[C], Setting]
+    delegates: Callable[[C, Call, Mapping[str, str], Catalogue], tuple[Delegate, ...]]
+    networks: Callable[[C], tuple[Reference, ...]]
+    own: Mapping[str, Plugin[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a meta plugin finds all that it needs. `bin_dir` is searched before CNI_PATH, "" for none;
+    without the file `ready_file` nothing is begun, "" for none."""
+
+    sources: Sources
+    bin_dir: str = ""
+    ready_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +293,9 @@ class Node(Protocol):
 
     def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
         """Those of a pod, from the Kubernetes API; "" is the configuration of the cluster that we are in."""
+
+    def cluster(self, kubeconfig: str) -> Cluster:
+        """The Kubernetes API that a kubeconfig leads to; "" is that of the cluster that we are in."""
 
     def scratch(self) -> AbstractContextManager[NodeKernel]:
         """A namespace of its own as both host and pod, which is gone afterwards."""

@@ -147,6 +147,19 @@ def refuse_own_namespace(request: Request[C]) -> None:
         )
 
 
+def netns_to_clean(request: Request[C], recorded_id: str | None) -> str:
+    """The namespace of a DEL if it is this container's; a path may lead to another pod's by now.
+
+    `recorded_id` is that of the namespace in the record, None where there is no record.
+    """
+    records, call = request.node.records, request.call
+    netns_id = request.node.netns_id(call.netns)
+    if recorded_id is not None:
+        return call.netns if netns_id == recorded_id else ""
+    owners = records.netns_owners(netns_id) if netns_id else set()
+    return call.netns if owners <= {call.container_id} else ""
+
+
 def facts_for(
     plugin: ChainedPlugin[C], request: Request[C], config: C, attachment: Attachment, scene: Scene
 ) -> Facts:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import NodeKernel
 from underlay.log import Log
-from underlay.main_default import loses
+from underlay.main_default import asked_for, loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
 from underlay.plan import MainDefault
 from underlay.records import PodRecords, Record, Records, Taken
@@ -49,9 +49,12 @@ def _settle_family(
     main = [route for route in kernel.main_defaults() if route.dst.version == version]
     holders = {dev for route in main for dev in route.devs} - {leaving}
     holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
+    every = list(claims.values())
+    asked = asked_for(every, version) - {leaving}
+    losers = {c.dev for c in every if (c.dev not in asked if asked else loses(c, every, holders))}
     failures: list[CniError] = []
     for dev in sorted({*claims, *displaced}):
-        if dev in claims and loses(claims[dev], list(claims.values()), holders):
+        if dev in losers:
             failures += _take(dev, version, pod, kernel)
             continue
         for failure in _give_back(dev, version, leaving, pod, kernel):
@@ -74,9 +77,13 @@ def _forget_those_that_went(pod: PodRecords, kernel: NodeKernel, leaving: str, *
 
 
 def _claims(records: Iterable[Record]) -> dict[str, MainDefault]:
-    """The claims of all NICs; what another NIC says of one counts only where its own has said nothing."""
+    """The claims of all NICs; what another NIC says of one counts only where its own has said nothing.
+
+    Before all of them goes what the pod itself asks for.
+    """
     said = [(claim, record.ifname) for record in records for claim in record.plan.defaults]
-    return {claim.dev: claim for claim, by in sorted(said, key=lambda each: each[0].dev == each[1])}
+    ranked = sorted(said, key=lambda each: (bool(each[0].asked), each[0].dev == each[1]))
+    return {claim.dev: claim for claim, _ in ranked}
 
 
 def _of(version: int, objects: Iterable[Object]) -> tuple[Object, ...]:

@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from underlay.cni import several
 from underlay.cni.add import add_to_chain
 from underlay.cni.add_anew import add_addresses, add_nic
 from underlay.cni.call import SUPPORTED
 from underlay.cni.errors import CniError
-from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin
+from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin, MetaPlugin
 from underlay.cni.remove import collect, delete
 from underlay.cni.request import Json, Request
+from underlay.cni.several import Run
 from underlay.cni.verify import check, status
 
 
@@ -24,7 +26,7 @@ def run(request: Request[C]) -> Json | None:
     started = time.monotonic()
     outcome: Json = {"outcome": "failed"}
     try:
-        answer = VERBS[request.call.command](request)
+        answer = _carried_out(request)
         outcome = {"outcome": "ok"}
         return answer
     except CniError as error:
@@ -39,6 +41,13 @@ def run(request: Request[C]) -> Json | None:
         ms = round((time.monotonic() - started) * 1000, 2)
         level = "info" if outcome["outcome"] == "ok" else "error"
         request.log.event("call", level, duration_ms=ms, **outcome)
+
+
+def _carried_out(request: Request[C]) -> Json | None:
+    verb, plugin = request.call.command, request.plugin
+    if isinstance(plugin, MetaPlugin) and verb in OF_META_PLUGINS:
+        return OF_META_PLUGINS[verb](plugin, request, run)
+    return VERBS[verb](request)
 
 
 def add(request: Request[C]) -> Json:
@@ -58,6 +67,13 @@ def version(request: Request[C]) -> Json:
     return {"cniVersion": request.call.cni_version, "supportedVersions": list(SUPPORTED)}
 
 
+OF_META_PLUGINS: dict[str, Callable[[MetaPlugin[Any], Request[Any], Run], Json | None]] = {
+    "ADD": several.add,
+    "DEL": several.delete,
+    "CHECK": several.check,
+    "GC": several.collect,
+    "STATUS": several.status,
+}
 VERBS: dict[str, Callable[[Request[Any]], Json | None]] = {
     "ADD": add,
     "DEL": delete,

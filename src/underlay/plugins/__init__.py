@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from underlay.cni.plugin import Plugin
-from underlay.plugins import router, routetable, veth, vxlan
+from underlay.plugins import router, routetable, underlay, veth, vxlan
 
-PLUGINS: dict[str, Plugin[Any]] = {
+OWN: dict[str, Plugin[Any]] = {
     plugin.name: plugin for plugin in (veth.PLUGIN, router.PLUGIN, vxlan.PLUGIN, routetable.PLUGIN)
 }
+PLUGINS: dict[str, Plugin[Any]] = {**OWN, underlay.PLUGIN.name: replace(underlay.PLUGIN, own=OWN)}

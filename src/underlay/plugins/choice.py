@@ -13,13 +13,13 @@ from underlay.cni.document import shown
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.value import Value
+from underlay.networks.annotations import POD_ANNOTATIONS
 from underlay.objects import IP
 from underlay.plugins.vxlan_config import Config, VxlanNetwork, names_of
 from underlay.ranges import Range
 
 NETWORK_NAME = "vxlan-cni.travishegner.com/NetworkName"
 REQUESTED_ADDRESS = "vxlan-cni.travishegner.com/RequestedAddress"
-POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"  # the capability of that name, in runtimeConfig
 FROM_API = "metadata.annotations"  # as `kubectl get pod -o yaml` shows them
 
 
