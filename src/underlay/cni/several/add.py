@@ -108,9 +108,11 @@ def _made(wanted: tuple[Delegate, ...], done: Delegation, this: Calling[C], stor
 
 def _attached(delegate: Delegate, wanted: tuple[Delegate, ...], this: Calling[C]) -> Json:
     try:
-        return chain.add(delegate, this.caller, _between(delegate, wanted, this))
+        result = chain.add(delegate, this.caller, _between(delegate, wanted, this))
+        parse(result, delegate.conflist.cni_version, where="its result")  # while it can be taken back
     except CniError as error:
         raise located(error, delegate.place) from error
+    return result
 
 
 def _between(delegate: Delegate, wanted: tuple[Delegate, ...], this: Calling[C]) -> Callable[[Json], Json]:
