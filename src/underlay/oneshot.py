@@ -12,11 +12,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from underlay import netns
 from underlay.cni.call import about, read_call, stated_version
-from underlay.cni.cluster import Cluster
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, UnsupportedField, as_json
 from underlay.cni.logs import log_of
@@ -27,6 +26,9 @@ from underlay.netlink.facts import NodeKernel
 from underlay.netlink.late import Background
 from underlay.plugins import PLUGINS
 from underlay.records import Records
+
+if TYPE_CHECKING:
+    from underlay.cni.cluster import Cluster
 
 STATE = "/run/underlay"
 EXECUTION = 30.0  # seconds that another plugin may take

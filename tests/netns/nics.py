@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.netns.recorder import Recorder
 from tests.netns.world import FIRST_POD, LAN_A, LAN_B, World
-from underlay.cni.call import read_call
+from underlay.cni.call import POD_ANNOTATIONS, read_call
 from underlay.cni.request import Request
 from underlay.cni.verbs import run
 from underlay.lab.addresses import VERSIONS
@@ -18,7 +18,7 @@ from underlay.lab.pod import Json, Pod
 from underlay.lab.runtime import Runtime, again, configuration
 from underlay.lab.topology import Node
 from underlay.log import Log, LogOptions
-from underlay.networks.annotations import DEFAULT_NETWORK, NETWORKS, POD_ANNOTATIONS
+from underlay.networks.annotations import DEFAULT_NETWORK, NETWORKS
 from underlay.oneshot import OwnNode
 from underlay.plugins import PLUGINS
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests.netns.nics import Front, links
 from tests.netns.world import Footprint, World
+from underlay.cni.call import POD_ANNOTATIONS
 from underlay.lab.errors import PluginError
 from underlay.lab.namespace import delete
 from underlay.lab.pod import Json, Pod
-from underlay.networks.annotations import POD_ANNOTATIONS
 
 
 @pytest.fixture

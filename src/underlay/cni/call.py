@@ -45,6 +45,9 @@ VALID_ATTACHMENTS = (
 )  # libcni sends both, the second is older
 
 
+POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"  # the capability of that name, in runtimeConfig
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a runtime asks for. A verb that does not use a variable has it empty, whatever was set."""

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from underlay.cni.call import Call
 from underlay.cni.claim import ClaimKernel, Wish
-from underlay.cni.cluster import Cluster
 from underlay.cni.keys import Aliases, Keys
 from underlay.cni.probing import Lan, Patience, Probing
 from underlay.cni.result import Result, ResultRoute
 from underlay.facts import Facts, Interface, OtherNic, Remains, Underlay, VxlanLink
-from underlay.networks.catalogue import Catalogue, Reference, Sources
-from underlay.networks.delegates import Delegate
 from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
 from underlay.plan import Kernel, Plan
 from underlay.records import Records
+
+if TYPE_CHECKING:  # what the plugins that make a NIC do not need is not imported while a pod waits for them
+    from underlay.cni.cluster import Cluster
+    from underlay.networks.catalogue import Catalogue
+    from underlay.networks.delegates import Delegate
+    from underlay.networks.sources import Reference, Sources
 
 C = TypeVar("C")
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from underlay.cni import several
 from underlay.cni.add import add_to_chain
 from underlay.cni.add_anew import add_addresses, add_nic
 from underlay.cni.call import SUPPORTED
@@ -17,7 +16,6 @@ from underlay.cni.errors import CniError
 from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin, MetaPlugin
 from underlay.cni.remove import collect, delete
 from underlay.cni.request import Json, Request
-from underlay.cni.several import Run
 from underlay.cni.verify import check, status
 
 
@@ -45,7 +43,9 @@ def run(request: Request[C]) -> Json | None:
 
 def _carried_out(request: Request[C]) -> Json | None:
     verb, plugin = request.call.command, request.plugin
-    if isinstance(plugin, MetaPlugin) and verb in OF_META_PLUGINS:
+    if isinstance(plugin, MetaPlugin) and verb != "VERSION":
+        from underlay.cni.several import VERBS as OF_META_PLUGINS  # no other plugin needs it
+
         return OF_META_PLUGINS[verb](plugin, request, run)
     return VERBS[verb](request)
 
@@ -67,13 +67,6 @@ def version(request: Request[C]) -> Json:
     return {"cniVersion": request.call.cni_version, "supportedVersions": list(SUPPORTED)}
 
 
-OF_META_PLUGINS: dict[str, Callable[[MetaPlugin[Any], Request[Any], Run], Json | None]] = {
-    "ADD": several.add,
-    "DEL": several.delete,
-    "CHECK": several.check,
-    "GC": several.collect,
-    "STATUS": several.status,
-}
 VERBS: dict[str, Callable[[Request[Any]], Json | None]] = {
     "ADD": add,
     "DEL": delete,

@@ -24,7 +24,6 @@ from underlay.objects import IP
 
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
-POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"  # the capability of that name, in runtimeConfig
 
 JSON_FORM = frozenset('[{"')  # one of these makes an annotation JSON
 NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as the API checks names

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from underlay.cni.cluster import Cluster, Definition
 from underlay.cni.document import shown
@@ -18,12 +17,11 @@ from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
 from underlay.networks.conflist import Conflist, conflist_of, read_conflist
 from underlay.networks.files import Remembered, files_of
 from underlay.networks.manifests import Manifest, manifests_in
+from underlay.networks.sources import OURS, Reference, Sources
 
 CONFLISTS = (".conflist", ".conf", ".json")
-OURS = "underlay"
 MOST_NAMED = 12  # names that a message lists
 TEXTS = Remembered[str]()
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +31,6 @@ class Network:
     name: str
     conflist: Conflist
     definition: Definition | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Directories on the node; `kubeconfig` None: no API is asked, "": that of the cluster around us."""
-
-    conf_dir: str
-    nad_dir: str
-    kubeconfig: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A network that a configuration names. `name` is that of a definition, `namespace/name` or in
-    `namespace`, or of a conflist, or a path; "" is the first of the directory that is not ours. `inline`
-    is the network itself. `place` is where it is named, for messages."""
-
-    place: str
-    name: str = ""
-    namespace: str = ""
-    inline: Json = field(default_factory=dict)
 
 
 class Catalogue:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from underlay.cni.call import POD_ANNOTATIONS
 from underlay.cni.document import shown
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.value import Value
-from underlay.networks.annotations import POD_ANNOTATIONS
 from underlay.objects import IP
 from underlay.plugins.vxlan_config import Config, VxlanNetwork, names_of
 from underlay.ranges import Range

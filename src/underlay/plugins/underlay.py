@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from underlay.cni.call import Call
 from underlay.cni.errors import InvalidConfig
@@ -21,9 +22,12 @@ from underlay.cni.keys import Aliases, Keys
 from underlay.cni.plugin import Attachment, MetaPlugin, Setting
 from underlay.cni.value import Value
 from underlay.facts import Remains
-from underlay.networks.catalogue import Catalogue, Reference, Sources
-from underlay.networks.delegates import Delegate
+from underlay.networks.sources import Reference, Sources
 from underlay.plan import Plan
+
+if TYPE_CHECKING:  # as in cni/plugin.py
+    from underlay.networks.catalogue import Catalogue
+    from underlay.networks.delegates import Delegate
 
 CONF_DIR = "/etc/cni/net.d"
 NAD_DIR = "/etc/cni/net.d/underlay.d"

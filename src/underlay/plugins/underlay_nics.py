@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from underlay.cni.call import Call
+from underlay.cni.call import POD_ANNOTATIONS, Call
 from underlay.cni.document import get, shown
 from underlay.cni.errors import InvalidConfig, UnsupportedField
-from underlay.networks.annotations import POD_ANNOTATIONS, Selection, selected_default, selected_networks
-from underlay.networks.catalogue import OURS, Catalogue, Network
+from underlay.networks.annotations import Selection, selected_default, selected_networks
+from underlay.networks.catalogue import Catalogue, Network
 from underlay.networks.conflist import Conflist
 from underlay.networks.delegates import Delegate, with_cni_args
+from underlay.networks.sources import OURS
 from underlay.plugins.underlay import Config
 
 RESOURCE = "k8s.v1.cni.cncf.io/resourceName"  # of a definition: a device that a device plugin hands out

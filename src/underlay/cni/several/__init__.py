@@ -7,10 +7,21 @@ GC     each network, with the attachments that the records know of it
 STATUS each network that pods get without asking, and those that pods are in
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from underlay.cni.plugin import MetaPlugin
+from underlay.cni.request import Json, Request
 from underlay.cni.several.add import add
 from underlay.cni.several.calling import Run
 from underlay.cni.several.collect import collect
 from underlay.cni.several.remove import delete
 from underlay.cni.several.verify import check, status
 
-__all__ = ["Run", "add", "check", "collect", "delete", "status"]
+VERBS: dict[str, Callable[[MetaPlugin[Any], Request[Any], Run], Json | None]] = {
+    "ADD": add,
+    "DEL": delete,
+    "CHECK": check,
+    "GC": collect,
+    "STATUS": status,
+}

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from underlay.cni.call import POD_ANNOTATIONS
 from underlay.cni.chain import Caller
 from underlay.cni.cluster import PodObject
 from underlay.cni.document import get
 from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
 from underlay.cni.plugin import C, MetaPlugin, Setting
 from underlay.cni.request import Json, Request, configured, usable
-from underlay.networks.annotations import POD_ANNOTATIONS
 from underlay.networks.catalogue import Catalogue
 from underlay.networks.delegates import Delegate
 
