@@ -113,8 +113,7 @@ def _name(item: Value) -> str:
 
 
 def _path(keys: Keys, key: str, default: str) -> str:
-    value = keys.value(key)
-    path = default if value is None else value.text()
+    path, value = keys.text(key, default), keys.value(key)
     if value and path and not path.startswith("/"):
         raise value.wrong("is not an absolute path")
     return path
