@@ -103,7 +103,7 @@ def collect(conflist: Conflist, valid: Valid, caller: Caller) -> list[CniError]:
 
 def status(conflist: Conflist, caller: Caller) -> list[CniError]:
     """What keeps the plugins from serving, one error for each."""
-    missing: list[CniError] = [_not_found(kind, caller) for kind in caller.lacks(conflist)]
+    missing: list[CniError] = [not_found(kind, caller) for kind in caller.lacks(conflist)]
     there = _newest(installed(conflist, caller), caller)
     return missing + _asked("STATUS", there, Delegate("", conflist.name, conflist), caller, {}, None)
 
@@ -147,7 +147,7 @@ def _call(
         return caller.run(_request(verb, own, config, delegate, caller, valid))
     file = found_in(caller.path, plugin["type"])
     if file is None:
-        raise _not_found(plugin["type"], caller)
+        raise not_found(plugin["type"], caller)
     return execute(plugin["type"], file, verb, config, _variables(verb, delegate, caller), caller.node)
 
 
@@ -204,7 +204,7 @@ def _variables(verb: str, delegate: Delegate, caller: Caller) -> dict[str, str]:
     }
 
 
-def _not_found(kind: str, caller: Caller) -> InvalidConfig:
+def not_found(kind: str, caller: Caller) -> InvalidConfig:
     return InvalidConfig(
         f'"{kind}" is an executable in none of {os.pathsep.join(caller.path)}',
         "install that plugin there, or name its directory in binDir",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from underlay.cni import chain
 from underlay.cni.chain import located
 from underlay.cni.cluster import PodObject
-from underlay.cni.errors import CniError, InvalidConfig
+from underlay.cni.errors import CniError
 from underlay.cni.plugin import Attachment, C, MetaPlugin, first_of
 from underlay.cni.request import Json, Request, attachment_of, configured
 from underlay.cni.result import Interface, parse, render
@@ -38,17 +38,14 @@ def add(plugin: MetaPlugin[C], request: Request[C], run: Run) -> Json:
         request.node.refuse_abandoned()
         done = _recorded(wanted, attachment, this, store)
     _tell(pod, done, this)
-    return render_all(done, request.call.cni_version)
+    return _answer(done, request.call.cni_version)
 
 
 def _refuse_missing(wanted: tuple[Delegate, ...], this: Calling[C]) -> None:
     """Before anything is changed: a plugin that is not there could not be called for DEL either."""
     for delegate in wanted:
         for kind in this.caller.lacks(delegate.conflist):
-            raise InvalidConfig(
-                f'{delegate.place}: "{kind}" is an executable in none of {":".join(this.caller.path)}',
-                "install that plugin there, or name its directory in binDir",
-            )
+            raise located(chain.not_found(kind, this.caller), delegate.place)
 
 
 def _recorded(
@@ -98,6 +95,7 @@ def _made(wanted: tuple[Delegate, ...], done: Delegation, this: Calling[C], stor
             done = done.extended(delegate)
             write(done, store)  # with what the NIC before has answered
             done = done.answered(_attached(delegate, wanted, this))
+        this.request.node.refuse_abandoned()  # now, while it can be taken back
         write(done, store)
     except BaseException as error:
         for failure in take_off(done, store, this.caller):
@@ -169,7 +167,7 @@ def _tell(pod: PodObject, done: Delegation, this: Calling[C]) -> None:
         this.request.log.event("network-status", "warn", message=error.msg)
 
 
-def render_all(done: Delegation, cni_version: str) -> Json:
+def _answer(done: Delegation, cni_version: str) -> Json:
     """The first NIC's result, with the interfaces of all: appended, so that indexes stay what they are."""
     results = [
         parse(each.result, each.conflist.cni_version, where=f"the result of {each.place}")
