@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 STATE = "/run/underlay"
 EXECUTION = 30.0  # seconds that another plugin may take
+CHROOT_FAILURES = (125, 126, 127)  # exit codes of chroot(1) where it has not begun the program
 
 
 class HostNode:
@@ -45,6 +46,7 @@ class HostNode:
         self._host = host
         self._state = state
         self._may_be_pod = may_be_pod
+        self.root = ""  # another one for an agent in a container
         self.memory: Memory | None = None
         self.background: Background | None = None
 
@@ -85,7 +87,7 @@ class HostNode:
         with netns.entered(self._host):  # this thread's namespace is the one that the plugin starts in
             try:
                 done = subprocess.run(
-                    [path],
+                    ["chroot", self.root, path] if self.root else [path],
                     input=stdin,
                     env={**os.environ, **env},
                     stdout=subprocess.PIPE,
@@ -98,6 +100,8 @@ class HostNode:
                 ) from None
             except OSError as error:
                 raise IoFailure(f"executing {path}: {error.strerror}") from error
+        if self.root and done.returncode in CHROOT_FAILURES and not done.stdout:
+            raise IoFailure(f"executing {path} in {self.root}: chroot could not")
         return done.returncode, done.stdout
 
     def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:

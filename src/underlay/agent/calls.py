@@ -61,10 +61,11 @@ class CallLog(Log):
 
 
 class Calls:
-    """Answers connections. `state` is the directory of the records."""
+    """Answers connections. `state` is the directory of the records, `root` comes before the node's paths."""
 
-    def __init__(self, state: str, meter: Meter | None) -> None:
+    def __init__(self, state: str, meter: Meter | None, root: str = "") -> None:
         self._state = state
+        self._root = root
         self._meter = meter
         self._hosts = Hosts()
         self._background = Background()
@@ -122,6 +123,7 @@ class Calls:
                 node = CallNode(asked, descriptors, client, self._state)
                 host = left.enter_context(self._hosts.known(descriptors[0]))
                 node.identity, node.memory, node.background = host.identity, host.watch, self._background
+                node.root = self._root
                 request = self._request(asked, node)
             except BaseException as error:  # what comes after this `run` logs
                 failure = _error_of(error)

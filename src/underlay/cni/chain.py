@@ -54,7 +54,7 @@ class Caller:
         """The plugins of a chain that are neither ours nor installed, and the IPAM plugins of these."""
         foreign = [plugin for plugin in conflist.plugins if plugin["type"] not in self.own]
         needed = [kind for plugin in foreign for kind in (plugin["type"], ipam_type(plugin)) if kind]
-        return [kind for kind in needed if found_in(self.path, kind) is None]
+        return [kind for kind in needed if found_in(self.path, kind, self.node) is None]
 
 
 def add(delegate: Delegate, caller: Caller, made: Callable[[Json], Json]) -> Json:
@@ -145,7 +145,7 @@ def _call(
     own = caller.own.get(plugin["type"])
     if own:
         return caller.run(_request(verb, own, config, delegate, caller, valid))
-    file = found_in(caller.path, plugin["type"])
+    file = found_in(caller.path, plugin["type"], caller.node)
     if file is None:
         raise not_found(plugin["type"], caller)
     return execute(plugin["type"], file, verb, config, _variables(verb, delegate, caller), caller.node)

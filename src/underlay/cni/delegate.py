@@ -65,16 +65,16 @@ def _call(
 ) -> Json | None:
     name = _name(ipam)
     variables = {**variables, "CNI_PATH": os.pathsep.join(path)}
-    return execute(name, executable(name, path), verb, ipam["config"], variables, node)
+    return execute(name, executable(name, path, node), verb, ipam["config"], variables, node)
 
 
 def _name(ipam: Mapping[str, Any]) -> str:
     return str(ipam["config"]["ipam"]["type"])
 
 
-def executable(name: str, path: tuple[str, ...]) -> str:
+def executable(name: str, path: tuple[str, ...], node: Node) -> str:
     """The path of an IPAM plugin; InvalidConfig where there is none."""
-    if found := found_in(path, name):
+    if found := found_in(path, name, node):
         return found
     raise InvalidConfig(
         f'ipam.type: "{name}" is an executable in none of {os.pathsep.join(path)}',

@@ -18,10 +18,10 @@ class NotExecuted(IoFailure):
     """The node: the plugin was never begun, so it can't have done anything."""
 
 
-def found_in(path: Sequence[str], name: str) -> str | None:
-    """The executable of a plugin; None where no directory has it."""
+def found_in(path: Sequence[str], name: str, node: Node) -> str | None:
+    """The executable of a plugin, by its path on the node; None where no directory has it."""
     candidates = (os.path.join(directory, name) for directory in path)
-    return next((each for each in candidates if os.access(each, os.X_OK)), None)
+    return next((each for each in candidates if os.access(node.root + each, os.X_OK)), None)
 
 
 def execute(

@@ -29,7 +29,7 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
     `give_back` of the record that was written last undoes it.
     """
     if isinstance(ipam, Delegated):
-        executable(ipam.config["ipam"]["type"], scene.path)
+        executable(ipam.config["ipam"]["type"], scene.path, scene.node)
         asking = again(ipam, record, ())
         scene.pod.write(asking)
         try:

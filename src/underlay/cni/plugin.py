@@ -279,6 +279,10 @@ class Node(Protocol):
     @property
     def records(self) -> Records: ...
 
+    @property
+    def root(self) -> str:
+        """Where this process finds the node's files: what comes before their paths, "" for nothing."""
+
     def refuse_abandoned(self) -> None:
         """Raises TryAgainLater where who made the call does not wait for its answer any more."""
 

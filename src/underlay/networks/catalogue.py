@@ -34,13 +34,17 @@ class Network:
 
 
 class Catalogue:
-    """The networks that there are. A configuration without a version is taken to be of `version`.
+    """The networks that there are. A configuration without a version is taken to be of `version`; `root`
+    comes before the paths of the node.
 
     What is asked for and not there is InvalidConfig, with what there is.
     """
 
-    def __init__(self, sources: Sources, version: str, cluster: Callable[[str], Cluster]) -> None:
+    def __init__(
+        self, sources: Sources, version: str, cluster: Callable[[str], Cluster], root: str = ""
+    ) -> None:
         self._sources = sources
+        self._root = root
         self._version = version
         self._cluster = cluster
 
@@ -87,10 +91,10 @@ class Catalogue:
         )
 
     def _at(self, path: str, place: str) -> Network:
-        if os.path.isdir(path):
+        if os.path.isdir(self._root + path):
             return self._first_of(path, place)
         try:
-            conflist = self._read(path)
+            conflist = self._read(self._root + path)
         except CniError as error:
             raise type(error)(f"{place}: {error.msg}", error.details) from error
         return Network(conflist.name, conflist)
@@ -113,7 +117,7 @@ class Catalogue:
     def _definition(self, namespace: str, name: str, place: str) -> Definition | None:
         found = [
             (definition, manifest)
-            for manifest in manifests_in(self._sources.nad_dir)
+            for manifest in manifests_in(self._root + self._sources.nad_dir)
             for definition in manifest.definitions
             if (definition.namespace, definition.name) == (namespace, name)
         ]
@@ -135,7 +139,7 @@ class Catalogue:
     def _files(self, directory: str) -> list[tuple[str, Conflist | None]]:
         """Each file with what it holds, None where that can't be read: it is not the one that is meant."""
         found: list[tuple[str, Conflist | None]] = []
-        for path in files_of(directory, CONFLISTS):
+        for path in files_of(self._root + directory, CONFLISTS):
             try:
                 found.append((path, self._read(path)))
             except CniError:
@@ -146,7 +150,7 @@ class Catalogue:
         return read_conflist(TEXTS.of(path, lambda _, text: text), path, "", self._version)
 
     def _missing(self, what: str, place: str) -> InvalidConfig:
-        manifests = manifests_in(self._sources.nad_dir)
+        manifests = manifests_in(self._root + self._sources.nad_dir)
         api = "" if self._sources.kubeconfig is None else "; the API has none of that name"
         details = f"{_what_manifests(self._sources.nad_dir, manifests)}{api}"
         return InvalidConfig(f"{place}: {what}", details)

@@ -28,7 +28,7 @@ def add(plugin: MetaPlugin[C], request: Request[C], run: Run) -> Json:
     attachment = attachment_of(request)
     for message in configured(request).unknown:
         request.log.event("configuration", "warn", message=message)
-    refuse_unready(this.setting)
+    refuse_unready(this)
     pod = this.pod()
     wanted = this.delegates(pod.annotations)
     for message in (note for delegate in wanted for note in delegate.notes):

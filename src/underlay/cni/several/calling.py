@@ -33,7 +33,7 @@ class Calling(Generic[C]):
     @property
     def catalogue(self) -> Catalogue:
         node = self.request.node
-        return Catalogue(self.setting.sources, self.request.call.cni_version, node.cluster)
+        return Catalogue(self.setting.sources, self.request.call.cni_version, node.cluster, node.root)
 
     def pod(self) -> PodObject:
         """The pod of the call, with its annotations: as the runtime gives them, else as the API does."""
@@ -74,9 +74,10 @@ def usable_calling(plugin: MetaPlugin[C], request: Request[C], run: Run) -> Call
     return calling(plugin, request, run) if usable(request) is not None else None
 
 
-def refuse_unready(setting: Setting) -> None:
+def refuse_unready(this: Calling[C]) -> None:
     """TryAgainLater where the file that tells of the default network's readiness is not there."""
-    if setting.ready_file and not os.path.exists(setting.ready_file):
+    setting = this.setting
+    if setting.ready_file and not os.path.exists(this.request.node.root + setting.ready_file):
         raise TryAgainLater(
             f"readinessIndicatorFile: {setting.ready_file} is not there",
             "the default network writes it when it can serve; the runtime calls again by itself",

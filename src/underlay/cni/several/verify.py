@@ -60,7 +60,7 @@ def status(plugin: MetaPlugin[C], request: Request[C], run: Run) -> None:
     failures: list[CniError] = []
     asked: list[Conflist] = []
     try:
-        refuse_unready(this.setting)
+        refuse_unready(this)
     except TryAgainLater as error:
         failures.append(NotAvailable(error.msg, error.details))
     for reference in plugin.networks(this.config):
