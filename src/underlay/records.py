@@ -238,13 +238,18 @@ class Records:
     def delegates(self, container_id: str) -> Iterator[Store]:
         """Such records of a container, or of a directory that `delegating` named, under a lock of their
         own: each of the plugins that are called takes the container's."""
-        fits = len((DELEGATES + container_id).encode()) <= NAME_MAX
-        name = DELEGATES + (container_id if fits else _hashed(container_id))
-        directory = os.path.join(self._host, name)
-        with exclusive(directory, self._state):
-            store = Store(directory)
+        with exclusive(self._delegates(container_id), self._state):
+            store = Store(self._delegates(container_id))
             store.drop_unfinished()
             yield store
+
+    def glimpsed(self, container_id: str) -> Store:
+        """The same without the lock, to look at: each file is whole, and may be another one by now."""
+        return Store(self._delegates(container_id))
+
+    def _delegates(self, container_id: str) -> str:
+        fits = len((DELEGATES + container_id).encode()) <= NAME_MAX
+        return os.path.join(self._host, DELEGATES + (container_id if fits else _hashed(container_id)))
 
     @contextmanager
     def pod(self, container_id: str) -> Iterator[PodRecords]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.netns.nics import Front, links
-from tests.netns.world import Footprint, World
+from tests.netns.nics import Front, defaults, links
+from tests.netns.world import Footprint, World, failures
 from underlay.cni.call import POD_ANNOTATIONS
+from underlay.lab.connectivity import Probe
+from underlay.lab.echo import Server
 from underlay.lab.errors import PluginError
 from underlay.lab.namespace import delete
 from underlay.lab.pod import Json, Pod
@@ -155,6 +157,79 @@ def test_the_first_conflist_that_is_not_ours_is_the_default_network_where_none_i
     front.add(pod)
 
     assert links(pod) == ["eth0", "veth0"]
+
+
+def test_a_definition_may_be_written_as_yaml(front: Front, pod: Pod) -> None:
+    chain = json.dumps(front.macvlan(1))
+    (front.definitions / "more.yaml").write_text(
+        "kind: NetworkAttachmentDefinition\napiVersion: k8s.cni.cncf.io/v1\n"
+        f"metadata: {{name: in-yaml}}\nspec:\n  config: |\n    {chain}\n"
+    )
+
+    front.add(pod, "in-yaml")
+
+    assert links(pod) == ["eth0", "net1", "veth0"]
+
+
+def test_every_nic_reaches_its_node_and_its_lan_and_is_reached(front: Front, pod: Pod) -> None:
+    hosts = [front.world.host(lan) for lan in front.world.lans]
+    front.add(pod, "lan-b")
+    own = {
+        nic["ifname"]: [ip_address(info["local"]) for info in nic["addr_info"] if info["scope"] == "global"]
+        for nic in json.loads(pod.netns.run("ip", "-j", "addr"))
+    }
+
+    probes = [
+        probe
+        for dev, host in zip(("eth0", "net1"), hosts, strict=True)
+        for ip in own[dev]
+        for probe in (
+            Probe(front.node.netns, Server(pod.netns, ip)),
+            Probe(host.netns, Server(pod.netns, ip)),
+            Probe(pod.netns, Server(host.netns, host.addresses.of(ip.version)), source=ip),
+        )
+    ]
+
+    assert len(probes) == 12
+    assert failures(probes) == []
+
+
+def test_an_overlay_with_a_macvlan_nic_behind_which_router_is_chained(front: Front, pod: Pod) -> None:
+    overlay = {"type": "ptp", "ipMasq": False, "ipam": front.host_local(0)}
+    front.define("overlay", {"cniVersion": "1.0.0", "plugins": [overlay]}, namespace="kube-system")
+    chain = front.macvlan(1)
+    chain["plugins"][1]["type"] = "router"
+    front.define("lan-b", chain)
+    front.keys = {"defaultNetwork": "overlay"}
+    before = Footprint(front.world, front.node.netns)
+
+    front.add(pod, "lan-b")
+
+    assert links(pod) == ["eth0", "net1"]
+    assert defaults(pod) == ["default via 10.7.0.1 dev net1"]
+    front.check(pod)
+    front.delete(pod)
+    assert (before.changes(), front.leases()) == ([], [])
+
+
+def test_a_network_of_vxlan_beside_the_default_one(front: Front, pod: Pod) -> None:
+    blue = {
+        "name": "blue", "id": 5001, "cidr": "10.66.0.0/24", "peers": [], "default_route": False,
+        "options": {"vtepdev": "eth0", "learning": False},
+        "ipam": {"type": "routetable", "propagation_wait": "1ms"},
+    }  # fmt: skip
+    vxlan = {"type": "vxlan", "vxlans": [blue], "defaultNetwork": "blue"}
+    front.define("blue", {"cniVersion": "1.1.0", "plugins": [vxlan]})
+    before = Footprint(front.world, front.node.netns)
+
+    front.add(pod, "blue")
+
+    assert links(pod) == ["eth0", "net1", "veth0"]
+    front.check(pod)
+    front.collect(pod)
+    front.check(pod)
+    front.delete(pod)
+    assert (before.changes(), front.leases()) == ([], [])
 
 
 # What other plugins are told

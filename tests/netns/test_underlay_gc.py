@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.netns.nics import VALID, Front, links
 from tests.netns.recorder import Recorder
-from tests.netns.world import Footprint, World
+from tests.netns.world import Footprint, Inside, World
 from underlay.lab.errors import PluginError
 from underlay.lab.namespace import delete
 from underlay.lab.pod import Json, Pod
@@ -216,3 +217,17 @@ def test_status_looks_at_the_networks_that_pods_are_in(front: Front, recorder: R
         front.status()
 
     assert refused.value.code == 51
+
+
+def test_status_does_not_wait_for_a_call_that_runs(front: Front, recorder: Recorder) -> None:
+    pod = front.world.pod()
+    front.define("told", told("told"))
+    front.add(pod, "told")
+
+    with (
+        closing(Inside(front.node.netns, front.world.state)) as node,
+        node.records.delegates(pod.container_id),
+    ):
+        front.status()
+
+    assert recorder.verbs()[-1] == ("STATUS", "")

@@ -185,6 +185,7 @@ def test_networks_of_the_configuration_come_before_those_of_the_annotation(direc
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"call": {"config": {"runtimeConfig": []}}}, "runtimeConfig: [] is not an object"),
         (
             {"networks": "one@eth0"},
             f'{NETWORKS}[0]: the interface "eth0" is that of the default network',

@@ -13,6 +13,7 @@ from typing import Any
 from underlay.cni.call import POD_ANNOTATIONS, Call
 from underlay.cni.document import get, shown
 from underlay.cni.errors import InvalidConfig, UnsupportedField
+from underlay.cni.value import Value
 from underlay.networks.annotations import Selection, selected_default, selected_networks
 from underlay.networks.catalogue import Catalogue, Network
 from underlay.networks.conflist import Conflist
@@ -43,7 +44,7 @@ def delegates_of(
     namespace = call.args.get("K8S_POD_NAMESPACE") or "default"
     first, *others = _wishes(config, namespace, annotations, catalogue)
     _refuse_other_name(first, call.ifname)
-    runtime = get(call.config, "runtimeConfig") or {}
+    runtime = dict(Value("runtimeConfig", get(call.config, "runtimeConfig")).object())
     names = _names(others, call.ifname)
     of_pod = {key: runtime[key] for key in OF_THE_POD if key in runtime}
     args = {key: value for key, value in call.args.items() if key not in OF_A_NIC}

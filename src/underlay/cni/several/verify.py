@@ -82,12 +82,12 @@ def _unavailable(name: str, conflist: Conflist, this: Calling[C]) -> Iterator[Cn
 
 
 def _of_living(asked: list[Conflist], this: Calling[C]) -> Iterator[CniError]:
-    """Of networks that pods have asked for."""
+    """Of networks that pods have asked for. It waits for none of their calls."""
     records = this.request.node.records
     for container in records.delegating():
-        with records.delegates(container) as store:
-            found = [each for known in read_all(store) for each in known.delegates]
-        for delegate in found:
+        for delegate in (
+            each for known in read_all(records.glimpsed(container)) for each in known.delegates
+        ):
             if delegate.conflist in asked:
                 continue
             asked.append(delegate.conflist)
