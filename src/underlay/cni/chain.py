@@ -67,7 +67,7 @@ def add(delegate: Delegate, caller: Caller, made: Callable[[Json], Json]) -> Jso
         if answer is None:
             raise DecodingFailure(f"{plugin['type']}: its ADD has printed no result")
         result = made(answer) if is_first else answer
-    return result or {}
+    return {"cniVersion": delegate.conflist.cni_version, **(result or {})}
 
 
 def check(delegate: Delegate, caller: Caller) -> None:

@@ -14,7 +14,7 @@ from underlay.cni.plugin import Attachment, C, MetaPlugin, first_of
 from underlay.cni.request import Json, Request, attachment_of, configured
 from underlay.cni.result import Interface, parse, render
 from underlay.cni.several import default_route
-from underlay.cni.several.calling import Calling, Run, calling, failure_of, refuse_unready
+from underlay.cni.several.calling import Calling, Run, calling, refuse_unready
 from underlay.cni.several.record import Delegation, read, write
 from underlay.cni.several.remove import take_off
 from underlay.networks.delegates import Delegate
@@ -76,10 +76,13 @@ def _stands(
         return False
     if not all(_can_be_checked(each, this) for each in known.delegates):
         return False
-    return not any(
-        failure_of(lambda each=each: chain.check(each, this.caller))  # type: ignore[misc]
-        for each in known.delegates
-    )
+    try:
+        for each in known.delegates:
+            chain.check(each, this.caller)
+    except CniError as error:
+        this.request.log.event("add-again", "warn", message=f"made anew: {error.msg}")
+        return False
+    return True
 
 
 def _can_be_checked(delegate: Delegate, this: Calling[C]) -> bool:

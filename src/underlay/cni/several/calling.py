@@ -11,7 +11,7 @@ from underlay.cni.call import POD_ANNOTATIONS
 from underlay.cni.chain import Caller
 from underlay.cni.cluster import PodObject
 from underlay.cni.document import get
-from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
+from underlay.cni.errors import InvalidConfig, TryAgainLater
 from underlay.cni.plugin import C, MetaPlugin, Setting
 from underlay.cni.request import Json, Request, configured, usable
 from underlay.networks.catalogue import Catalogue
@@ -93,12 +93,3 @@ def _given_annotations(config: Json) -> dict[str, str] | None:
     if not isinstance(given, dict):
         raise InvalidConfig(f"runtimeConfig.{POD_ANNOTATIONS} is not an object of names and texts")
     return {key: each for key, each in given.items() if isinstance(each, str)}
-
-
-def failure_of(call: Callable[[], object]) -> list[CniError]:
-    """With what a call fails, if it does."""
-    try:
-        call()
-    except CniError as error:
-        return [error]
-    return []

@@ -63,24 +63,29 @@ def take_off(delegation: Delegation, store: Store, caller: Caller) -> list[CniEr
 
 
 def _taken_off(delegate: Delegate, caller: Caller) -> list[CniError]:
+    failures = _default_given_back(caller, delegate.ifname) if delegate.default_route is not None else []
     try:
-        if delegate.default_route is not None:
-            with caller.scene() as scene:
-                first_of(default_route.give_back(scene, delegate.ifname))
         chain.delete(delegate, caller)
     except CniError as error:
-        failure = located(error, delegate.place)
         if delegate.result or not isinstance(error, REFUSALS):
-            return [failure]
-        caller.log.event("refused", "warn", message=failure.msg)
-    return []
+            failures.append(error)
+        else:
+            caller.log.event("refused", "warn", message=f"{delegate.place}: {error.msg}")
+    return [located(failure, delegate.place) for failure in failures]
+
+
+def _default_given_back(caller: Caller, ifname: str = "") -> list[CniError]:
+    """Of one NIC, or of all."""
+    try:
+        with caller.scene() as scene:
+            return default_route.give_back(scene, ifname)
+    except CniError as error:
+        return [error]
 
 
 def take_off_unrecorded(this: Calling[C] | None, caller: Caller) -> list[CniError]:
     """By what the call says that the pod had, and by what our own plugins have on record."""
-    with caller.scene() as scene:
-        failures = default_route.give_back(scene)
-        own = [record for record in scene.pod.all() if record.plugin in caller.own]
+    failures = _default_given_back(caller)
     if this:
         caller = replace(caller, path=this.caller.path)
         for delegate in reversed(_guessed(this)):
@@ -89,6 +94,8 @@ def take_off_unrecorded(this: Calling[C] | None, caller: Caller) -> list[CniErro
                 message = f"{delegate.place}: {kind} is not installed, so it can't have given anything"
                 caller.log.event("unrecorded", "warn", message=message)
             failures += _taken_off(replace(delegate, conflist=conflist), caller)
+    with caller.node.records.pod(caller.container_id) as pod:
+        own = [record for record in pod.all() if record.plugin in caller.own]
     for record in own:
         alone = Conflist(record.network, "1.1.0", ({"type": record.plugin},))
         failures += _taken_off(Delegate(record.ifname, record.network, alone), caller)
