@@ -24,11 +24,6 @@ def nic_order(dev: str) -> tuple[int, int, str]:
     return (2, 0, dev)
 
 
-def asked_for(claims: Collection[MainDefault], version: int) -> set[str]:
-    """The NICs by which the pod asks for its default of that family: they have it, and no other."""
-    return {claim.dev for claim in claims if version in claim.asked}
-
-
 def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]) -> bool:
     """Whether a NIC must leave main's default of one family to another.
 
@@ -36,6 +31,9 @@ def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]
     none of ours was chained to counts too: it is left alone, and a later one of ours gives way to it.
     Somebody always keeps it: a pod without any default reaches nobody.
     """
+    asked = {other.dev for other in claims if other.is_asked and other.dev in holders}
+    if asked:
+        return claim.dev not in asked
     preferred = [other.prefers for other in claims if other.prefers in holders]
     if preferred:
         return claim.dev != max(preferred, key=nic_order)

@@ -314,7 +314,7 @@ def decode(raw: dict[str, Any]) -> Record:
 
 
 def _default(raw: dict[str, Any]) -> MainDefault:
-    return typed(MainDefault, {**raw, "asked": tuple(raw.get("asked", ()))})
+    return typed(MainDefault, {**raw, "versions": tuple(raw.get("versions", (4, 6)))})
 
 
 @lru_cache(maxsize=64)

@@ -61,6 +61,18 @@ def test_a_gateway_of_one_family_leaves_the_other_family_alone(front: Front, pod
     assert defaults(pod, 6) == ["default via fd00:6::1 dev eth0"]
 
 
+def test_it_leaves_the_other_family_alone_where_nothing_of_ours_is_chained(front: Front, pod: Pod) -> None:
+    for name, lan in (("one", 0), ("two", 1)):
+        front.define(name, front.macvlan(lan, veth=False))
+    front.keys = {"defaultNetwork": "default/one"}
+
+    front.add(pod, asked("two", GATEWAYS[:1]))
+
+    assert defaults(pod) == BY_LAN_B
+    shown = pod.netns.run("ip", "-6", "route", "show", "default")
+    assert all(f"via fd00:{lan}::1 dev {dev}" in shown for lan, dev in ((6, "eth0"), (7, "net1")))
+
+
 def test_the_nics_own_table_has_the_gateway_that_was_asked_for(front: Front, pod: Pod) -> None:
     """An address that is asked for comes without a gateway (`static`)."""
     wanted = front.macvlan(1, capabilities={"ips": True}, ipam={"type": "static"})

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from underlay.main_default import asked_for, loses, nic_order
+from underlay.main_default import loses, nic_order
 from underlay.objects import POD, Route
 from underlay.objects.route import Hop
 from underlay.plan import MainDefault
@@ -124,11 +124,20 @@ def test_a_multipath_default_counts_for_each_of_its_links() -> None:
     assert [hop.via for hop in both.hops_by("net1")] == [ip_address("10.7.0.1")]
 
 
-def test_the_pod_asks_for_its_default_by_one_nic_in_each_family() -> None:
-    every = [
-        MainDefault("eth0", ALWAYS),
-        MainDefault("net1", AUTO, asked=(4,)),
-        MainDefault("net2", AUTO, asked=(6,)),
+@pytest.mark.parametrize(
+    ("holders", "expected"),
+    [
+        pytest.param({"eth0", "net1", "net2"}, ["eth0", "net2"], id="all others leave it"),
+        pytest.param({"eth0", "net2"}, ["eth0", "net1"], id="without a default it asks in vain"),
+    ],
+)
+def test_what_the_pod_asks_for_goes_before_every_configuration(
+    holders: set[str], expected: list[str]
+) -> None:
+    claims = [
+        MainDefault("eth0", ALWAYS, prefers="net2"),
+        MainDefault("net1", ALWAYS, is_asked=True),
+        MainDefault("net2", ALWAYS, takes_over=True),
     ]
 
-    assert [asked_for(every, version) for version in (4, 6)] == [{"net1"}, {"net2"}]
+    assert [claim.dev for claim in claims if loses(claim, claims, holders)] == expected

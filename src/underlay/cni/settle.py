@@ -12,7 +12,7 @@ from dataclasses import replace
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import NodeKernel
 from underlay.log import Log
-from underlay.main_default import asked_for, loses
+from underlay.main_default import loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
 from underlay.plan import MainDefault
 from underlay.records import PodRecords, Record, Records, Taken
@@ -30,11 +30,16 @@ def settle_main_default(
     its default, and will not be for long: it doesn't count, and gets nothing back. A NIC that no
     attachment speaks for any more gets back all that it had.
     """
-    claims = _claims(record for record in pod.all() if record.name != without)
-    _forget_those_that_went(pod, kernel, leaving, is_last=not claims)
-    if not kernel.has(POD) or not (claims or pod.displaced()):
+    records = [record for record in pod.all() if record.name != without]
+    has_claims = any(record.plan.defaults for record in records)
+    _forget_those_that_went(pod, kernel, leaving, is_last=not has_claims)
+    if not kernel.has(POD) or not (has_claims or pod.displaced()):
         return []
-    return [failure for v in (4, 6) for failure in _settle_family(v, claims, leaving, pod, kernel, log)]
+    return [
+        failure
+        for v in (4, 6)
+        for failure in _settle_family(v, _claims(v, records), leaving, pod, kernel, log)
+    ]
 
 
 def _settle_family(
@@ -49,9 +54,9 @@ def _settle_family(
     main = [route for route in kernel.main_defaults() if route.dst.version == version]
     holders = {dev for route in main for dev in route.devs} - {leaving}
     holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
-    every = list(claims.values())
-    asked = asked_for(every, version) - {leaving}
-    losers = {c.dev for c in every if (c.dev not in asked if asked else loses(c, every, holders))}
+    # The one that the pod asks for is about to have a default, if it has none yet.
+    holders |= {claim.dev for claim in claims.values() if claim.is_asked} - {leaving}
+    losers = {claim.dev for claim in claims.values() if loses(claim, claims.values(), holders)}
     failures: list[CniError] = []
     for dev in sorted({*claims, *displaced}):
         if dev in losers:
@@ -76,13 +81,18 @@ def _forget_those_that_went(pod: PodRecords, kernel: NodeKernel, leaving: str, *
     pod.write_displaced(kept)
 
 
-def _claims(records: Iterable[Record]) -> dict[str, MainDefault]:
+def _claims(version: int, records: Iterable[Record]) -> dict[str, MainDefault]:
     """The claims of all NICs; what another NIC says of one counts only where its own has said nothing.
 
     Before all of them goes what the pod itself asks for.
     """
-    said = [(claim, record.ifname) for record in records for claim in record.plan.defaults]
-    ranked = sorted(said, key=lambda each: (bool(each[0].asked), each[0].dev == each[1]))
+    said = [
+        (claim, record.ifname)
+        for record in records
+        for claim in record.plan.defaults
+        if version in claim.versions
+    ]
+    ranked = sorted(said, key=lambda each: (each[0].is_asked, each[0].dev == each[1]))
     return {claim.dev: claim for claim, _ in ranked}
 
 

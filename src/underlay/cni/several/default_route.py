@@ -41,8 +41,10 @@ def lead(delegate: Delegate, devs: Sequence[str], record: Record, result: Json, 
         Route(POD, EVERYTHING[gw.version], delegate.ifname, via=gw, proto=BOOT) for gw in gateways
     )
     versions = tuple(gw.version for gw in gateways) or _own_versions(delegate.ifname, scene.kernel)
-    others = (MainDefault(dev, BY_ORDER) for dev in devs if dev != delegate.ifname)
-    own = MainDefault(delegate.ifname, BY_ORDER, asked=versions)
+    if not versions:
+        scene.log.event("default-route", "warn", message=f"{delegate.place} has no gateway of its own")
+    others = (MainDefault(dev, BY_ORDER, versions=versions) for dev in devs if dev != delegate.ifname)
+    own = MainDefault(delegate.ifname, BY_ORDER, versions=versions, is_asked=True)
     record = replace(record, plan=Plan(routes, defaults=(own, *others)))
     scene.pod.write(record)
     first_of(_clear(delegate.ifname, [gw.version for gw in gateways], scene.kernel))
