@@ -142,13 +142,13 @@ def _wait_for_the_lock() -> int:
 
 
 class Abandoned(Inside):
-    """A node whose caller gives up when it is asked for the time number `last`."""
+    """A node whose caller has given up when it is asked for the time number `last`, and from then on."""
 
     asked = last = 0
 
     def refuse_abandoned(self) -> None:
         self.asked += 1
-        if self.asked == self.last:
+        if self.asked >= self.last:
             raise TryAgainLater("who made this call has gone")
 
 

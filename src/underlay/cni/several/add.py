@@ -14,7 +14,7 @@ from underlay.cni.plugin import Attachment, C, MetaPlugin, first_of
 from underlay.cni.request import Json, Request, attachment_of, configured
 from underlay.cni.result import Interface, parse, render
 from underlay.cni.several import default_route
-from underlay.cni.several.calling import Calling, Run, calling, refuse_unready
+from underlay.cni.several.calling import Calling, Run, calling, finishing, refuse_unready
 from underlay.cni.several.record import Delegation, read, write
 from underlay.cni.several.remove import take_off
 from underlay.networks.delegates import Delegate
@@ -101,7 +101,7 @@ def _made(wanted: tuple[Delegate, ...], done: Delegation, this: Calling[C], stor
         this.request.node.refuse_abandoned()  # now, while it can be taken back
         write(done, store)
     except BaseException as error:
-        for failure in take_off(done, store, this.caller):
+        for failure in take_off(done, store, finishing(this.caller)):
             error.add_note(f"and taking it back failed: {failure.msg}")
         raise
     return done

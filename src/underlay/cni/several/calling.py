@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic
+from dataclasses import dataclass, replace
+from typing import Any, Generic, cast
 
 from underlay.cni.call import POD_ANNOTATIONS
 from underlay.cni.chain import Caller
 from underlay.cni.cluster import PodObject
 from underlay.cni.document import get
 from underlay.cni.errors import InvalidConfig, TryAgainLater
-from underlay.cni.plugin import C, MetaPlugin, Setting
+from underlay.cni.plugin import C, MetaPlugin, Node, Setting
 from underlay.cni.request import Json, Request, configured, usable
 from underlay.networks.catalogue import Catalogue
 from underlay.networks.delegates import Delegate
@@ -82,6 +82,24 @@ def refuse_unready(this: Calling[C]) -> None:
             f"readinessIndicatorFile: {setting.ready_file} is not there",
             "the default network writes it when it can serve; the runtime calls again by itself",
         )
+
+
+class Finishing:
+    """The node of a call that has to be finished, whether or not somebody still waits for its answer."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+    def refuse_abandoned(self) -> None:
+        """What was begun must be taken back; nobody else will come for it."""
+
+
+def finishing(caller: Caller) -> Caller:
+    """The same caller, whose plugins do not ask any more whether somebody waits."""
+    return replace(caller, node=cast(Node, Finishing(caller.node)))
 
 
 def _given_annotations(config: Json) -> dict[str, str] | None:
