@@ -28,12 +28,14 @@ DESCRIPTORS = 24  # of one call at most: its connection, namespaces, sockets, lo
 @dataclass(frozen=True, slots=True)
 class Options:
     """`socket` and `state` are absolute paths, `threads` is how many calls may run at once, `metrics` is
-    an address and a port, or "" for none."""
+    an address and a port, or "" for none. `host_root` is where the node's root
+    directory is, "" where it is ours."""
 
     socket: str
     state: str
     threads: int
     metrics: str = ""
+    host_root: str = ""
 
 
 def serve(options: Options) -> int:
@@ -46,7 +48,7 @@ def serve(options: Options) -> int:
     log = Log(LogOptions())
     _allow_descriptors(options.threads * DESCRIPTORS)
     with listening(options.socket) as place:
-        calls = Calls(options.state, _meter(options, place))
+        calls = Calls(options.state, _meter(options, place), options.host_root)
         workers = Workers(place.listener, calls.answer, options.threads)
         tuple(PLUGINS.values())  # are loaded now: the first call waits for none
         gc.freeze()  # what is there by now stays: a collection in the midst of a call need not look at it

@@ -14,7 +14,7 @@ from underlay.cni.add_anew import add_addresses, add_nic
 from underlay.cni.call import SUPPORTED
 from underlay.cni.errors import CniError
 from underlay.cni.phases import Phase
-from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin
+from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin, MetaPlugin
 from underlay.cni.remove import collect, delete
 from underlay.cni.request import Json, Request
 from underlay.cni.verify import check, status
@@ -32,7 +32,7 @@ def carry_out(request: Request[C]) -> Json | None:
     """The same up to the answer: who gives that away first calls `finish` when it is out."""
     outcome: Json = {"outcome": "failed"}
     try:
-        answer = VERBS[request.call.command](request)
+        answer = _carried_out(request)
         outcome = {"outcome": "ok"}
         return answer
     except CniError as error:
@@ -65,6 +65,15 @@ def _log(request: Request[C], outcome: Json) -> None:
         outcome["notes"] = request.notes
     ms = request.phases.milliseconds
     request.log.event("call", level, duration_ms=round(sum(ms.values()), 2), ms=ms, **outcome)
+
+
+def _carried_out(request: Request[C]) -> Json | None:
+    verb, plugin = request.call.command, request.plugin
+    if isinstance(plugin, MetaPlugin) and verb != "VERSION":
+        from underlay.cni.several import VERBS as OF_META_PLUGINS  # no other plugin needs it
+
+        return OF_META_PLUGINS[verb](plugin, request, run)
+    return VERBS[verb](request)
 
 
 def add(request: Request[C]) -> Json:
