@@ -139,7 +139,7 @@ class Bench:
             yield title
             with ExitStack() as left:
                 pods = [left.enter_context(self._pods(subject, DUAL, 1))[0] for subject in SUBJECTS]
-                calls = [each.calls(pod, DUAL) for each, pod in zip(SUBJECTS, pods, strict=True)]
+                calls = [each.steady_calls(pod, DUAL) for each, pod in zip(SUBJECTS, pods, strict=True)]
                 self.measured.health += looks(self.stage, calls, self.options.life)
 
     def _on_full_node(self, cases: Sequence[tuple[str, Subject]]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from bench.agent import Agent, Taken
 from bench.programs import Program, agent_program
 from bench.stage import Calls, Stage
 
-WARM_UP = 20  # calls of each kind: what an agent loads and keeps with its first ones is no growth
+WARM_UP = 20  # ADDs for each attachment: what an agent loads and keeps with its first ones is no growth
 
 
 class Look(NamedTuple):
@@ -24,7 +24,8 @@ class Look(NamedTuple):
 def looks(stage: Stage, attachments: Sequence[Calls], count: int) -> list[Look]:
     """At an agent of its own: as it started, warm, and after `count` ADDs and as many DELs since then.
 
-    The calls are those of all `attachments`, one after another.
+    The calls are those of all `attachments`, one after another. They are the same again and again: an agent
+    remembers addresses, some thousands and no more, and each new one would look like a leak.
     """
     with closing(Agent(os.path.join(stage.directory, "health.sock"), stage.state)) as agent:
         programs = [agent_program(stage, each, agent) for each in attachments]

@@ -14,11 +14,11 @@ from bench.programs import AGENT, BARE_PYTHON, FLOOR, IN_PROCESS
 
 # At most so many times as much:
 ADD_OF_FLOOR, DEL_OF_FLOOR, OF_EMPTY_NODE, OF_BARE_PYTHON = 2.0, 0.2, 1.5, 12.0
-GROWTH = 1.05  # no growth: the kernel counts resident memory in batches, and malloc gets it in steps
+GROWTH = 1.05  # none, that is: malloc gets memory in steps, and not all of it back in one piece
 RATE_OF_FLOOR = 0.6  # at least
 RSS = 40.0  # MB
 MB = 1_000_000
-AT_ONCE_ENDED = "router"  # its DEL removes no link, for which the kernel would wait, so it is as an ADD
+NOT_WAITED_FOR = "router"  # its DEL removes no link, for which the kernel would wait, so it is as an ADD
 
 
 class Target(NamedTuple):
@@ -45,7 +45,7 @@ def targets(measured: Measured) -> list[Target]:
 def _calls(times: Medians) -> Iterator[Target]:
     for (case, verb, who), mine in times.items():
         if case.topic == ONE_CALL and who == AGENT:
-            is_waited_for = verb == "DEL" and not case.title.startswith(AT_ONCE_ENDED)
+            is_waited_for = verb == "DEL" and not case.title.startswith(NOT_WAITED_FOR)
             limit = DEL_OF_FLOOR if is_waited_for else ADD_OF_FLOOR
             yield Target(f"{verb}, {case.title}", "× floor", limit, mine / times[case, verb, FLOOR])
 
@@ -71,13 +71,14 @@ def _bursts(measured: Sequence[Burst]) -> Iterator[Target]:
 
 
 def _health(measured: Sequence[Look]) -> Iterator[Target]:
+    """Threads are as many as were needed at one time, so their number is no promise."""
     if measured:
         _, warm, last = measured
-        calls = last.calls - warm.calls
-        what = f"agent after {calls} ADDs and {calls} DELs"
+        what = f"agent, {last.calls - warm.calls} ADDs and DELs later"
         yield Target(f"{what}: RSS", "MB", RSS, last.taken.rss / MB)
-        for name, before, after in zip(warm.taken._fields, warm.taken, last.taken, strict=True):
-            yield Target(f"{what}: {name}", "× before", GROWTH, after / before)
+        yield Target(f"{what}: RSS", "× before", GROWTH, last.taken.rss / warm.taken.rss)
+        descriptors = last.taken.descriptors / warm.taken.descriptors
+        yield Target(f"{what}: descriptors", "× before", 1.0, descriptors)
 
 
 def _alone(times: Medians) -> Iterator[Target]:
