@@ -8,7 +8,8 @@
  *
  * CLOCK_MONOTONIC in ns when it began to open the pod's namespace and when the last acknowledgement
  * was there; how many ns of that were sends, acknowledgements and writes to files; how many these were.
- * It serves one run after another until its input ends; with one alone it is what an executable costs.
+ * It serves one run after another until its input ends; with one alone it is what an executable costs, and
+ * reading its lines counts, some 0.9 µs each.
  *
  *     netns PATH                                     the pod's namespace
  *     add host pair INDEX name N mac M mtu B peer INDEX peername N peermac M
