@@ -95,7 +95,7 @@ def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:
         return plan
     theirs = {obj.place: obj for plan in facts.siblings for obj in plan.present if isinstance(obj, Sysctl)}
     present = tuple(theirs.get(obj.place, obj) if isinstance(obj, Sysctl) else obj for obj in plan.present)
-    differing = (obj for obj in plan.present if obj not in present)
+    differing = (obj for obj, taken in zip(plan.present, present, strict=True) if obj != taken)
     kept = (f"{obj}: not done, another NIC of the pod has it otherwise" for obj in differing)
     return replace(plan, present=present, notes=(*plan.notes, *kept))
 
