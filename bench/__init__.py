@@ -13,6 +13,7 @@ same ADD or DEL, sent by a C program that decides nothing, checks nothing and wr
     floor.py     builds floor.c and speaks with it
     programs.py  executables from their start to their exit: floor, agent, in process, peer
     contest.py   who is measured with one pod, and how they take turns
+    several.py   a pod with two NICs, by `underlay` and plugin by plugin
     crowd.py     many executables at once
     health.py    what thousands of calls leave of an agent
     cases.py     what is measured

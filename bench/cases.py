@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from bench import several
 from bench.calls import in_process
 from bench.contest import Case, Contestant, Function, Replayed, Series, in_turns
 from bench.crowd import Burst, bursts
@@ -30,6 +31,7 @@ from underlay.lab.pod import Pod
 
 ONE_CALL, SUBNETS, STARTS = "One call", "Hijacked subnets", "Process start"
 PODS, AT_ONCE, WITHIN = "Pods on the node", "At once", "Without a process"
+SEVERAL = "Several NICs"
 Make = Callable[[Subject, Pod, Versions], Program]
 
 
@@ -78,6 +80,7 @@ class Bench:
             yield from self._one_call(f"{subject.name}, dual stack", subject, DUAL)
         for count in self.options.subnets:
             yield from self._side_by_side(Case(SUBNETS, f"veth, {count} subnets"), hijacking(count))
+        yield from self._several("underlay, two NICs")
         yield from self._process_start("veth, process start", Veth())
         for subject in SUBJECTS:
             yield from self._within(f"{subject.name}, no process", subject)
@@ -105,6 +108,14 @@ class Bench:
             yield case.title + (f" ({case.pods})" if case.pods else "")
             with self._pods(subject, IPV4, len(self._makers(subject))) as pods:
                 self._take_turns(case, [*itertools.chain(*self._crowds(subject, IPV4, pods))])
+
+    def _several(self, title: str) -> Iterator[str]:
+        if self._is_wanted(title):
+            yield title
+            with self._pods(Veth(), IPV4, 0):
+                pods = self.stage.pods(several.PODS_OF_CASE)
+                self._take_turns(Case(SEVERAL, title), several.contestants(self.stage, pods))
+                self.stage.remove(pods)
 
     def _process_start(self, title: str, subject: Subject) -> Iterator[str]:
         if self._is_wanted(title):

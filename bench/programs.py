@@ -101,6 +101,16 @@ def peer_program(stage: Stage, calls: Calls, directory: str) -> Program:
     return _attaching(PEER, stage, calls, directory, _nobody(stage))
 
 
+def spawned(stage: Stage, program: str, verb: str, calls: Calls) -> bytes:
+    """One execution of a plugin, ours or not, in the namespace of this thread: what it has printed."""
+    stdin = _written(stage, f"stdin-{calls.pod.name}-{calls.ifname}", calls.stdin)
+    environment = calls.environment(verb) | _ours(stage, stage.agent.socket)
+    once = Program(calls.plugin, stage, (program,), {verb: stdin}, {verb: environment})
+    once.end(verb, once.begin(verb))
+    with open(f"{stdin}.answer", "rb") as file:
+        return file.read()
+
+
 def version_programs(stage: Stage, plugin: str) -> tuple[Program, Program]:
     """What asks for nothing but the versions: all that is left is getting there and back."""
     stdin = {"VERSION": _written(stage, f"stdin-VERSION-{plugin}", ASKING)}

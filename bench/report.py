@@ -7,18 +7,26 @@ from collections.abc import Sequence
 from itertools import groupby
 from statistics import median, quantiles
 
-from bench.cases import AT_ONCE, ONE_CALL, PODS, STARTS, SUBNETS, WITHIN, Measured
+from bench.cases import AT_ONCE, ONE_CALL, PODS, SEVERAL, STARTS, SUBNETS, WITHIN, Measured
 from bench.contest import Medians, Series, medians
 from bench.crowd import Burst
 from bench.health import Look
 from bench.machine import machine
 from bench.programs import BARE_PYTHON, FLOOR, PEER
+from bench.several import ONE_BY_ONE
 from bench.table import table
 from bench.targets import MB, Target, targets
 
 MS = 1_000_000  # ns
 SECOND = 1_000_000_000
-BASES = {ONE_CALL: FLOOR, SUBNETS: FLOOR, PODS: FLOOR, WITHIN: "kernel", STARTS: BARE_PYTHON}
+BASES = {
+    ONE_CALL: FLOOR,
+    SUBNETS: FLOOR,
+    PODS: FLOOR,
+    WITHIN: "kernel",
+    STARTS: BARE_PYTHON,
+    SEVERAL: ONE_BY_ONE,
+}
 
 
 def markdown(measured: Measured) -> str:

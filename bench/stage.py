@@ -38,6 +38,7 @@ class Calls:
     pod: Pod
     ifname: str
     stdin: bytes
+    path: str = "/opt/cni/bin"  # of plugins
 
     def environment(self, verb: str) -> dict[str, str]:
         return {
@@ -45,7 +46,7 @@ class Calls:
             "CNI_CONTAINERID": self.pod.container_id,
             "CNI_NETNS": self.pod.netns.path,
             "CNI_IFNAME": self.ifname,
-            "CNI_PATH": "/opt/cni/bin",
+            "CNI_PATH": self.path,
             "CNI_ARGS": self.pod.cni_args,
         }
 

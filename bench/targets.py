@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from bench.cases import AT_ONCE, ONE_CALL, PODS, Measured
+from bench.cases import AT_ONCE, ONE_CALL, PODS, SEVERAL, Measured
 from bench.contest import Medians, medians
 from bench.crowd import Burst
 from bench.health import Look
 from bench.programs import AGENT, BARE_PYTHON, FLOOR, IN_PROCESS
+from bench.several import FOREIGN, ONE_VETH, TWO_NICS
 
 # At most so many times as much:
 ADD_OF_FLOOR, DEL_OF_FLOOR, OF_EMPTY_NODE, OF_BARE_PYTHON = 2.0, 0.2, 1.5, 12.0
+OF_VETH = 4.0
 GROWTH = 1.05  # none, that is: malloc gets memory in steps, and not all of it back in one piece
 RATE_OF_FLOOR = 0.6  # at least
 RSS = 40.0  # MB
@@ -39,7 +41,14 @@ def targets(measured: Measured) -> list[Target]:
     """A row for each promise and each case that says something about it."""
     times = medians(measured.series)
     calls = sorted(_calls(times), key=lambda target: target.what)
-    return [*calls, *_full_node(times), *_bursts(measured.bursts), *_health(measured.health), *_alone(times)]
+    return [
+        *calls,
+        *_several(times),
+        *_full_node(times),
+        *_bursts(measured.bursts),
+        *_health(measured.health),
+        *_alone(times),
+    ]
 
 
 def _calls(times: Medians) -> Iterator[Target]:
@@ -48,6 +57,16 @@ def _calls(times: Medians) -> Iterator[Target]:
             is_waited_for = verb == "DEL" and not case.title.startswith(NOT_WAITED_FOR)
             limit = DEL_OF_FLOOR if is_waited_for else ADD_OF_FLOOR
             yield Target(f"{verb}, {case.title}", "× floor", limit, mine / times[case, verb, FLOOR])
+
+
+def _several(times: Medians) -> Iterator[Target]:
+    """All that is not the work of other plugins' executables, as a multiple of one ADD of `veth`."""
+    for (case, verb, who), whole in times.items():
+        if (case.topic, verb, who) == (SEVERAL, "ADD", TWO_NICS):
+            own = whole - times[case, verb, FOREIGN]
+            yield Target(
+                f"our share of ADD, {case.title}", "× veth", OF_VETH, own / times[case, verb, ONE_VETH]
+            )
 
 
 def _full_node(times: Medians) -> Iterator[Target]:
