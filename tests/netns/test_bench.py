@@ -22,6 +22,7 @@ from bench.errors import BenchError
 from bench.floor import COMPILERS, Floor, build
 from bench.programs import AGENT, FLOOR, agent_program
 from bench.replay import FIRST_HOST_INDEX, recorded, replayed, scripts
+from bench.several import FOREIGN, ONE_BY_ONE, ONE_VETH, TWO_NICS
 from bench.stage import Stage
 from bench.subjects import DUAL, IPV4, SUBJECTS, Subject, Versions, Veth, Vxlan, hijacking
 from bench.targets import targets
@@ -72,9 +73,11 @@ def test_it_measures_every_case_and_leaves_nothing(tmp_path: Path) -> None:
         *((f"{name}, no process", 0) for name in names),
         *((f"{name}, pods on the node", level) for name in names for level in (0, 2)),
         ("veth, process start", 0),
+        ("underlay, two NICs", 0),
     }
     contestants = {"floor", "agent", "peer", "in process", "bare python", "kernel", "function"}
-    assert {each["who"] for each in measured["series"]} == contestants
+    of_chains = {TWO_NICS, ONE_BY_ONE, FOREIGN, ONE_VETH}
+    assert {each["who"] for each in measured["series"]} == contestants | of_chains
     assert {(each["title"], each["who"], each["width"]) for each in measured["bursts"]} == {
         (f"{name}, at once", who, width)
         for name in names
