@@ -16,6 +16,7 @@ from underlay.agent.calls import Calls, Meter
 from underlay.agent.notify import READY, STOPPING, Notifier
 from underlay.agent.place import Place, listening
 from underlay.agent.workers import Workers
+from underlay.cni.verbs import load
 from underlay.log import Log, LogOptions
 from underlay.plugins import PLUGINS
 from underlay.values import dataclass
@@ -50,6 +51,7 @@ def serve(options: Options) -> int:
     with listening(options.socket) as place:
         calls = Calls(options.state, _meter(options, place), options.host_root)
         workers = Workers(place.listener, calls.answer, options.threads)
+        load()
         tuple(PLUGINS.values())  # are loaded now: the first call waits for none
         gc.freeze()  # what is there by now stays: a collection in the midst of a call need not look at it
         workers.start()
