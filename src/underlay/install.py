@@ -59,8 +59,8 @@ def _write(name: str, content: bytes, bin_dir: str, mode: int = 0o755) -> str:
 def launcher(name: str, python: str, package_dir: str) -> str:
     """The text of an executable: this interpreter, this package, whatever the directory and the PATH.
 
-    -I -S leaves out the user's and the site's settings, which are none of a plugin's business. One call is over
-    before a garbage collection would pay.
+    -I -S leaves out the user's and the site's settings, which are none of a plugin's business. One call is
+    over before a garbage collection would pay.
     """
     program = f"""
 import gc, sys
