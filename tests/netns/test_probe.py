@@ -99,7 +99,7 @@ def scene(world: World) -> Iterator[Scene]:
 
 
 def forwards_to_all(lan: Netns) -> bool:
-    """The kernel opens the port of a new link some time after the link is up: what is sent before is lost."""
+    """The kernel opens the port of a new link a moment after the link is up: what comes before is lost."""
     ports = lan.run("bridge", "link").splitlines()
     return all("state forwarding" in port for port in ports)
 
