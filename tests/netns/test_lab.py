@@ -32,6 +32,7 @@ from underlay.lab.networks import Variant
 from underlay.lab.runtime import Runtime
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS, three_nics, veth
+from underlay.lab.standin import StandIn
 from underlay.lab.tables import commands_text, matrix_table, verdict
 
 COMMAND = (sys.executable, "-m", "underlay", "lab")
@@ -83,7 +84,7 @@ def cluster(lab: Lab) -> Cluster:
 @pytest.fixture
 def here(cluster: Cluster) -> Deployment:
     """The scenario `veth`, on which nothing depends that all have in common."""
-    return Deployment(cluster, veth.SCENARIO)
+    return deployment(cluster, veth.SCENARIO)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def matrices(tmp_path_factory: pytest.TempPathFactory) -> Matrices:
     with ExitStack() as stack:
         labs = [Lab(f"mlab{i}-", tmp_path_factory.mktemp("lab") / "lab") for i in range(len(SCENARIOS))]
         places = [
-            Deployment(built(stack.enter_context(lab)), scenario)
+            deployment(built(stack.enter_context(lab)), scenario)
             for lab, scenario in zip(labs, SCENARIOS, strict=True)
         ]
         for turn in zip_longest(*(scenario.variants for scenario in SCENARIOS)):
@@ -113,6 +114,10 @@ def built(lab: Lab) -> Cluster:
     cluster = Cluster(lab)
     cluster.build()
     return cluster
+
+
+def deployment(cluster: Cluster, scenario: Scenario) -> Deployment:
+    return Deployment(cluster, scenario, StandIn(cluster))
 
 
 def right(lines: list[Line], family: int) -> list[str]:
@@ -150,7 +155,7 @@ class TestScenario:
 
     @ALL_SCENARIOS
     def test_deleting_its_pods_leaves_the_node_as_it_was(self, cluster: Cluster, scenario: Scenario) -> None:
-        here, before = Deployment(cluster, scenario), state_of(cluster.node1.netns)
+        here, before = deployment(cluster, scenario), state_of(cluster.node1.netns)
 
         here.attach(scenario.variants[-1])
         here.detach()
@@ -185,10 +190,11 @@ class TestMatrix:
         assert not to_pod.is_expected(WITH)
 
     def test_another_process_finds_the_scenario_again(self, cluster: Cluster) -> None:
-        here = Deployment(cluster, three_nics.SCENARIO)
+        here = deployment(cluster, three_nics.SCENARIO)
         here.attach(three_nics.SCENARIO.variants[0])
 
-        again, variant = deployed(Cluster(Lab(cluster.lab.prefix, cluster.lab.state_dir)), SCENARIOS)
+        found = Cluster(Lab(cluster.lab.prefix, cluster.lab.state_dir))
+        again, variant = deployed(found, SCENARIOS, StandIn(found))
 
         assert (again.scenario, variant) == (here.scenario, three_nics.SCENARIO.variants[0])
         assert again.end("pod1", "net2") == here.end("pod1", "net2")
@@ -214,7 +220,7 @@ class TestChanges:
         )
 
     def test_they_are_those_of_the_newest_nic_and_what_it_took_from_others(self, cluster: Cluster) -> None:
-        here = Deployment(cluster, three_nics.SCENARIO)
+        here = deployment(cluster, three_nics.SCENARIO)
         here.attach(three_nics.SCENARIO.variants[-1])
 
         found = changes(cluster, here.scene.shown)
@@ -250,7 +256,7 @@ class TestTakingDown:
         lab = Lab("tlab-", tmp_path / "lab")
         cluster = built(lab)
         cluster_namespaces = named(lab.prefix)
-        Deployment(cluster, scenario).attach(scenario.variants[-1])
+        deployment(cluster, scenario).attach(scenario.variants[-1])
 
         removed = lab.down()
 

@@ -23,6 +23,7 @@ from underlay.lab.networks import Variant
 from underlay.lab.pod import Json
 from underlay.lab.scenario import Deployment
 from underlay.lab.scenarios import veth, vxlan
+from underlay.lab.standin import StandIn
 from underlay.lab.tables import matrix_table, traces_text
 from underlay.lab.traces import Traces
 
@@ -106,7 +107,7 @@ class TestMatrix:
 
     @pytest.fixture
     def here(self, cluster: Cluster) -> Deployment:
-        here = Deployment(cluster, vxlan.SCENARIO)
+        here = Deployment(cluster, vxlan.SCENARIO, StandIn(cluster))
         here.attach(vxlan.UNICAST)
         return here
 

@@ -14,16 +14,15 @@ cluster again from the prefix and the state directory.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from underlay.install import install
 from underlay.lab import networks
-from underlay.lab.addresses import Addresses, IPAddress, subnets
+from underlay.lab.addresses import subnets
+from underlay.lab.agent import Agent
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Lab
 from underlay.lab.overlay import connect, refuse_spoofing
-from underlay.lab.pod import Attachment, Json, Pod
+from underlay.lab.pod import Json
 from underlay.lab.runtime import Runtime
 from underlay.lab.topology import Lan, Node, Via
 
@@ -66,25 +65,18 @@ class Cluster:
 
     def runtime(self, node: Node) -> Runtime:
         """The container runtime of a node."""
-        state = {"UNDERLAY_STATE": self.records}
         bin_dirs = (self.path("bin"), system_bin_dir())
-        return Runtime(node.netns, bin_dirs, self.path(node.netns.name), state)
+        return Runtime(node.netns, bin_dirs, self.path(node.netns.name), self.environment)
 
-    def addresses(self, node: Node, network: Json, pod: Pod, ifname: str) -> Addresses:
-        """Those that IPAM gave to a pod's NIC."""
-        given = self._attachment(node, network, pod, ifname).result["ips"]
-        return _both(ip_interface(each["address"]).ip for each in given)
+    @property
+    def environment(self) -> dict[str, str]:
+        """What our plugins find things by, and never those of this machine."""
+        return {"UNDERLAY_STATE": self.records, "UNDERLAY_SOCKET": self.agent.socket}
 
-    def gateways(self, node: Node, network: Json, pod: Pod, ifname: str) -> Addresses:
-        """Those by which a pod's NIC leaves its network."""
-        given = self._attachment(node, network, pod, ifname).result["ips"]
-        return _both(ip_address(each["gateway"]) for each in given)
-
-    def _attachment(self, node: Node, network: Json, pod: Pod, ifname: str) -> Attachment:
-        attachment = self.runtime(node).attachment(network, pod, ifname)
-        if attachment is None:
-            raise LabError(f"pod {pod.name} has no {ifname}: take the lab down and up again")
-        return attachment
+    @property
+    def agent(self) -> Agent:
+        """The agent that answers their calls, where it is started."""
+        return Agent(self.path("agent"), self.records)
 
     def host_local(self, lan: Lan) -> Json:
         """IPAM: the next free addresses of a LAN, and its gateway for the default routes."""
@@ -98,11 +90,6 @@ class Cluster:
     def path(self, *parts: str) -> str:
         """A place in the lab's state directory."""
         return os.path.join(self.lab.state_dir, *parts)
-
-
-def _both(given: Iterable[IPAddress]) -> Addresses:
-    found = {each.version: each for each in given}
-    return Addresses(IPv4Address(found[4]), IPv6Address(found[6]))
 
 
 def system_bin_dir() -> str:

@@ -11,11 +11,11 @@ from underlay.lab import interrupt
 from underlay.lab.changes import changes
 from underlay.lab.cluster import Cluster
 from underlay.lab.lab import Lab
-from underlay.lab.matrix import measure
 from underlay.lab.networks import Variant
 from underlay.lab.progress import step
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS
+from underlay.lab.standin import StandIn
 from underlay.lab.tables import cluster_table, commands_text, matrix_table, traces_text, verdict
 from underlay.lab.traces import Traces
 
@@ -25,7 +25,7 @@ def up(lab: Lab, scenario: Scenario, variant: Variant, console: Console) -> None
     with interrupt.interruptible():
         lab.reserve()
         try:
-            _attach(Deployment(_build(lab, console), scenario), variant, console)
+            _attach(_deployment(_build(lab, console), scenario), variant, console)
         except BaseException:
             lab.down()
             raise
@@ -34,7 +34,7 @@ def up(lab: Lab, scenario: Scenario, variant: Variant, console: Console) -> None
 
 def show(lab: Lab, console: Console) -> None:
     """Prints the machines of the lab that is up."""
-    here, variant = deployed(Cluster(lab), SCENARIOS)
+    here, variant = _deployed(lab)
     console.print(f"Scenario {here.scenario.name}: {here.scenario.text}")
     console.print(f"The pods are made with {variant.made_with}.")
     console.print(cluster_table(here))
@@ -42,14 +42,14 @@ def show(lab: Lab, console: Console) -> None:
 
 def test(lab: Lab, console: Console) -> bool:
     """Prints the matrix of the lab that is up; whether every row is as it must be."""
-    return _matrix(*deployed(Cluster(lab), SCENARIOS), console)
+    return _matrix(*_deployed(lab), console)
 
 
 def demo(lab: Lab, scenarios: Sequence[Scenario], console: Console) -> bool:
     """Each scenario's matrix in each of its variants, and what our plugin changed. It leaves nothing."""
     with _for_a_while(lab):
         cluster = _build(lab, console)
-        right = [_demonstrate(Deployment(cluster, scenario), console) for scenario in scenarios]
+        right = [_demonstrate(_deployment(cluster, scenario), console) for scenario in scenarios]
     console.print("All of it is taken down.")
     return all(right)
 
@@ -92,6 +92,15 @@ def _for_a_while(lab: Lab) -> Iterator[None]:
                 lab.down()
 
 
+def _deployment(cluster: Cluster, scenario: Scenario) -> Deployment:
+    return Deployment(cluster, scenario, StandIn(cluster))
+
+
+def _deployed(lab: Lab) -> tuple[Deployment, Variant]:
+    cluster = Cluster(lab)
+    return deployed(cluster, SCENARIOS, StandIn(cluster))
+
+
 def _build(lab: Lab, console: Console) -> Cluster:
     cluster = Cluster(lab)
     with step(console, "building two LANs, two nodes, gateways, an overlay"):
@@ -106,7 +115,7 @@ def _attach(here: Deployment, variant: Variant, console: Console) -> None:
 
 def _matrix(here: Deployment, variant: Variant, console: Console) -> bool:
     with step(console, "sending TCP and UDP every way"):
-        lines = measure(here.rows)
+        lines = here.measure()
     console.print()
     console.print(f"With {variant.made_with}:", style="bold")
     console.print(matrix_table(lines, variant, console.width))
