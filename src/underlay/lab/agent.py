@@ -1,47 +1,37 @@
-"""An agent for the lab: it answers the calls of the plugins of all nodes, each in the node that asks."""
+"""An agent of the lab: it answers the calls of plugins, each in the node that asks."""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from underlay.install import is_built
 from underlay.lab.errors import LabError
 from underlay.lab.process import Process
 
+COMMAND = (sys.executable, "-I", "-m", "underlay", "agent")
+
 
 @dataclass(frozen=True)
 class Agent:
-    """Where it is, also when none is started: then a call finds none, and is answered in its own process.
+    """The value is there also when none is started: then a call finds none, and is answered by itself.
 
-    `records` is where the plugins of the lab keep theirs.
+    `socket` is where this process finds it, `options` say the same to the agent.
     """
 
-    directory: str
-    records: str
+    process: Process
+    socket: str
+    options: tuple[str, ...] = ()
 
-    @property
-    def socket(self) -> str:
-        return os.path.join(self.directory, "agent.sock")
-
-    @property
-    def process(self) -> Process:
-        return Process(os.path.join(self.directory, "agent.pid"), os.path.join(self.directory, "agent.log"))
-
-    @property
-    def command(self) -> list[str]:
-        """How it is started."""
-        agent = [sys.executable, "-I", "-m", "underlay", "agent"]
-        return [*agent, "--socket", self.socket, "--state", self.records]
-
-    def start(self) -> None:
+    def start(self, within: Sequence[str] = ()) -> None:
         """Starts it, and waits until it answers; it goes on when this process ends."""
         if not is_built():
             raise LabError("no agent can be asked: the shim was not built (no C compiler?)")
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        self.process.start(self.command, environment={})
+        os.makedirs(os.path.dirname(self.socket), mode=0o700, exist_ok=True)
+        self.process.start([*COMMAND, *self.options], within)
         self.process.ready(self.answers, "the agent")
 
     def answers(self) -> bool:

@@ -23,6 +23,7 @@ from underlay.lab.errors import LabError
 from underlay.lab.lab import Lab
 from underlay.lab.overlay import connect, refuse_spoofing
 from underlay.lab.pod import Json
+from underlay.lab.process import Process
 from underlay.lab.runtime import Runtime
 from underlay.lab.topology import Lan, Node, Via
 
@@ -76,7 +77,9 @@ class Cluster:
     @property
     def agent(self) -> Agent:
         """The agent that answers their calls, where it is started."""
-        return Agent(self.path("agent"), self.records)
+        process = Process(self.path("agent", "agent.process"), self.path("agent", "agent.log"))
+        socket = self.path("agent", "agent.sock")
+        return Agent(process, socket, ("--socket", socket, "--state", self.records))
 
     def host_local(self, lan: Lan) -> Json:
         """IPAM: the next free addresses of a LAN, and its gateway for the default routes."""

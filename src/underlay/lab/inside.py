@@ -38,7 +38,7 @@ def reach_all(probes: Sequence[Probe], containers: Mapping[Netns, Command]) -> l
         failed = _served(probes, containers, stack)
         open_ones = [probe for probe in probes if probe.server not in failed]
         answers = dict(zip(open_ones, _asked(open_ones, containers), strict=True))
-    return [answers.get(probe) or Answer(error=failed[probe.server]) for probe in probes]
+    return [answers[each] if each in answers else Answer(error=failed[each.server]) for each in probes]
 
 
 def main(task: str) -> None:

@@ -35,8 +35,13 @@ def block(node: Node) -> Subnets:
 def connect(nodes: Sequence[Node]) -> None:
     """Routes each node's block from every other one by its LAN address ("host-gw")."""
     for node in nodes:
-        others = (other for other in nodes if other != node)
-        add_routes(node.netns, tuple(Via(block(other), other.addresses) for other in others))
+        join(node, nodes)
+
+
+def join(node: Node, nodes: Sequence[Node]) -> None:
+    """Gives one node the routes to the blocks of all others."""
+    others = (other for other in nodes if other != node)
+    add_routes(node.netns, tuple(Via(block(other), other.addresses) for other in others))
 
 
 def refuse_spoofing(nodes: Sequence[Node]) -> None:

@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from underlay.lab.errors import LabError
 
 PATIENCE = 30.0  # seconds for a process to begin its work, or to end
 PAUSE = 0.01  # seconds
-FILE = ".pid"  # how the name of a process's file ends
+FILE = ".process"  # how the name of a process's file ends
 STATE, PARENT, STARTED = 0, 1, 19  # fields of /proc/PID/stat behind the name, proc(5)
 
 
@@ -30,25 +30,19 @@ class Process:
     file: str
     log: str
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Starts it in this thread's network namespace, and where no Ctrl-C of ours reaches it."""
-        self._note(self._begin(command, environment))
+    def start(self, command: Sequence[str], within: Sequence[str] = ()) -> None:
+        """Starts it in this thread's network namespace, and where no Ctrl-C of ours reaches it.
 
-    def start_within(
-        self, wrapper: Sequence[str], command: Sequence[str], environment: Mapping[str, str]
-    ) -> None:
-        """The same behind a command that forks, as `unshare` and `nsenter` do: its child is what counts."""
-        parent = self._begin((*wrapper, *command), environment)
-        until(lambda: _children(parent) or not _stat(parent), f"{command[0]} does not begin")
-        self._note(*_children(parent))
-
-    def _begin(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
+        `within` is a command that forks, as `unshare` and `nsenter` do: its child is what counts then.
+        """
         # The shell ends at once, so that init inherits the process and no zombie is left to us.
-        begin = f"setsid {shlex.join(command)} </dev/null >>{shlex.quote(self.log)} 2>&1 & echo $!"
-        done = subprocess.run(
-            ["sh", "-c", begin], env={**os.environ, **environment}, stdout=subprocess.PIPE, check=True
-        )
-        return int(done.stdout)
+        quoted = shlex.join([*within, *command])
+        begin = f"setsid {quoted} </dev/null >>{shlex.quote(self.log)} 2>&1 & echo $!"
+        begun = int(subprocess.run(["sh", "-c", begin], stdout=subprocess.PIPE, check=True).stdout)
+        if not within:
+            return self._note(begun)
+        until(lambda: _children(begun) or not _stat(begun), f"{command[0]} does not begin")
+        return self._note(*_children(begun))
 
     def _note(self, pid: int = 0) -> None:
         """Writes down which process it is."""

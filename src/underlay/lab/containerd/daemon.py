@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from underlay.lab.containerd.cri import Cri
 from underlay.lab.containerd.grpc import RpcError
@@ -60,12 +59,11 @@ def missing() -> list[str]:
 class Containerd:
     """The values are there before it is started, and its directory after it has ended.
 
-    `bin_dir` holds all CNI plugins, `loopback` too; `environment` is what they inherit.
+    `bin_dir` holds all CNI plugins, `loopback` too.
     """
 
     space: Space
     bin_dir: str
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def set_network(self, network: Json, name: str = "10-lab.conflist") -> None:
         """Writes a configuration list where containerd looks: the first of them is every pod's eth0."""
@@ -80,9 +78,8 @@ class Containerd:
         if not self.space.is_open:
             self.space.open()
         self._configure()
-        self.space.start(
-            self.process, ["containerd", "--config", self._path("config.toml")], self.environment
-        )
+        command = ["containerd", "--config", self._path("config.toml")]
+        self.process.start(command, self.space.entering())
         self.process.ready(self._answers, "containerd")
         if not self.cri.has_image(NAME):
             self._import_image()
@@ -97,7 +94,7 @@ class Containerd:
 
     @property
     def process(self) -> Process:
-        return Process(self._path("containerd.pid"), self._path("containerd.log"))
+        return Process(self._path("containerd.process"), self._path("containerd.log"))
 
     @property
     def conf_dir(self) -> str:

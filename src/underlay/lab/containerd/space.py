@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from underlay.lab.errors import LabError
 from underlay.lab.namespace import Netns, run
 from underlay.lab.process import Process
 
-NOTHING: Mapping[str, str] = {}
 UNSHARE = (
     *("unshare", "--mount", "--pid", "--propagation", "private"),
     *("--fork", "--kill-child", "--mount-proc"),
@@ -33,11 +32,9 @@ FIRST_PROCESS = """
 set -e
 for name in /run/netns/*; do umount -l "$name" || :; done 2>/dev/null  # or they stay as long as the node
 mount -n -t overlay -o lowerdir=/var/lib,upperdir={node}/lib/upper,workdir={node}/lib/work lib /var/lib
-mount -n -t tmpfs -o mode=755 run {node}/run
-mkdir -p {node}/run/netns {node}/run/lock {node}/run/{lab}
 mount -n --bind /run/{lab} {node}/run/{lab}
-mount -n --move {node}/run /run
-touch {ready}
+mount -n --rbind {node}/run /run
+touch /run/ready
 sleep infinity & wait
 """
 
@@ -54,14 +51,14 @@ class Space:
         """Starts the node's first process."""
         if os.path.dirname(self.state) != RUN:
             raise LabError(f"{self.state}: with containerd, the lab's directory must be in {RUN}")
-        for name in ("run", "lib/upper", "lib/work"):
+        lab = os.path.basename(self.state)
+        shutil.rmtree(self.run_directory, ignore_errors=True)
+        for name in ("lib/upper", "lib/work", "run/lock", "run/netns", f"run/{lab}"):
             os.makedirs(os.path.join(self.directory, name), exist_ok=True)
-        ready = Path(self.directory, "ready")
-        ready.unlink(missing_ok=True)
-        places = {"node": self.directory, "lab": os.path.basename(self.state), "ready": str(ready)}
-        script = FIRST_PROCESS.format(**{name: shlex.quote(place) for name, place in places.items()})
+        script = FIRST_PROCESS.format(node=shlex.quote(self.directory), lab=shlex.quote(lab))
         with self.netns.entered():
-            self.process.start_within(UNSHARE, ["sh", "-c", script], NOTHING)
+            self.process.start(["sh", "-c", script], UNSHARE)
+        ready = Path(self.run_directory, "ready")
         self.process.ready(ready.exists, self.netns.name)
 
     def close(self) -> None:
@@ -75,7 +72,12 @@ class Space:
 
     @property
     def process(self) -> Process:
-        return Process(f"{self.directory}/first.pid", f"{self.directory}/first.log")
+        return Process(f"{self.directory}/first.process", f"{self.directory}/first.log")
+
+    @property
+    def run_directory(self) -> str:
+        """The node's /run, as the rest of the machine sees it: its files, not what is mounted there."""
+        return os.path.join(self.directory, "run")
 
     @property
     def cgroup(self) -> str:
@@ -91,9 +93,9 @@ class Space:
         return run(*self.entering(), *argv, where=self.netns.name)
 
     def path(self, path: str) -> str:
-        """How the rest of the machine finds a path of its own."""
+        """How the rest of the machine finds a path of its own, mounts and all."""
         return f"/proc/{self.process.pid}/root{path}"
 
-    def start(self, process: Process, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Starts a process in it, which goes on when this one ends."""
-        process.start_within(self.entering(), command, environment)
+    def results(self) -> list[Path]:
+        """What libcni keeps of the attachments of the node's pods, whether it runs or not."""
+        return sorted(Path(self.directory, "lib/upper/cni/results").glob("*"))
