@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from underlay.install import install
-from underlay.lab import networks
+from underlay.lab import networks, overlay_plugin
 from underlay.lab.addresses import subnets
 from underlay.lab.agent import Agent
 from underlay.lab.errors import LabError
@@ -31,7 +31,7 @@ OUTSIDE = subnets(
     "203.0.113.0/24", "2001:db8:113::/64"
 )  # documentation addresses, for the rest of the world
 SYSTEM_BIN_DIRS = ("/usr/lib/cni", "/opt/cni/bin")
-FIRST_POD, LAST_POD = 101, 199  # what host-local may give away on a LAN
+FIRST_POD, LAST_POD = 101, 199  # what host-local may give to the pods of a scenario, on a LAN
 
 
 class Cluster:
@@ -62,12 +62,20 @@ class Cluster:
         )  # fmt: skip
         connect(self.nodes)
         refuse_spoofing(self.nodes)
-        install(self.path("bin"))
+        self._install_plugins()
+
+    def _install_plugins(self) -> None:
+        """Ours, the overlay's, and beside them the reference plugins: containerd looks in one directory."""
+        bin_dir, system = self.path("bin"), system_bin_dir()
+        install(bin_dir)
+        overlay_plugin.install(bin_dir)
+        for name in os.listdir(system):
+            if not os.path.lexists(path := os.path.join(bin_dir, name)):
+                os.symlink(os.path.join(system, name), path)
 
     def runtime(self, node: Node) -> Runtime:
         """The container runtime of a node."""
-        bin_dirs = (self.path("bin"), system_bin_dir())
-        return Runtime(node.netns, bin_dirs, self.path(node.netns.name), self.environment)
+        return Runtime(node.netns, [self.path("bin")], self.path(node.netns.name), self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,9 +89,12 @@ class Cluster:
         socket = self.path("agent", "agent.sock")
         return Agent(process, socket, ("--socket", socket, "--state", self.records))
 
-    def host_local(self, lan: Lan) -> Json:
-        """IPAM: the next free addresses of a LAN, and its gateway for the default routes."""
-        return networks.host_local(lan, FIRST_POD, LAST_POD, self.path("ipam"))
+    def host_local(self, lan: Lan, first: int = FIRST_POD, last: int = LAST_POD) -> Json:
+        """IPAM: the next free addresses of a LAN, and its gateway for the default routes.
+
+        Each network has a range of its own: host-local knows what it has given by the network's name.
+        """
+        return networks.host_local(lan, first, last, self.path("ipam"))
 
     @property
     def records(self) -> str:

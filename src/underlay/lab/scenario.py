@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from underlay.lab import routing
+from underlay.lab import manifests, routing
 from underlay.lab.addresses import Addresses
 from underlay.lab.cluster import Cluster
 from underlay.lab.connectivity import Answer, Probe
@@ -110,8 +110,10 @@ class Deployment:
 
     def attach(self, variant: Variant) -> None:
         """Makes the pods, and the services that have endpoints."""
-        for name, network in self.scenario.networks(self.cluster, variant).items():
+        networks = self.scenario.networks(self.cluster, variant)
+        for name, network in networks.items():
             _write(network, self.cluster.path(NETWORKS, f"{name}.conflist"))
+        manifests.write(networks, self.cluster.path(manifests.MANIFESTS))
         self.hosting.attach(self)
         serve(self.cluster.nodes, self.services)
         _write({"scenario": self.scenario.name, "variant": variant.name}, self.cluster.path(CHOICE))

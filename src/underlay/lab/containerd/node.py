@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from underlay.lab.agent import Agent
-from underlay.lab.cluster import Cluster, system_bin_dir
+from underlay.lab.cluster import Cluster
 from underlay.lab.containerd import python
 from underlay.lab.containerd.daemon import Containerd
 from underlay.lab.containerd.pods import Pods
@@ -25,7 +25,6 @@ class ContainerdNode:
 
     def start(self, network: Json) -> None:
         """Starts containerd, whose pods have this network."""
-        gather_plugins(self.cluster)
         self.containerd.set_network(network)
         self.containerd.start()
 
@@ -60,11 +59,3 @@ class ContainerdNode:
     @property
     def directory(self) -> str:
         return self.cluster.path(self.node.netns.name)
-
-
-def gather_plugins(cluster: Cluster) -> None:
-    """Puts the reference plugins beside ours: containerd looks in one directory."""
-    for name in os.listdir(system_bin_dir()):
-        path = cluster.path("bin", name)
-        if not os.path.lexists(path):
-            os.symlink(os.path.join(system_bin_dir(), name), path)
