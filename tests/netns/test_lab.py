@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from io import StringIO
 from ipaddress import IPv4Address
 from itertools import islice, zip_longest
@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from tests.netns.world import state_of
+from underlay.install import is_built
 from underlay.lab import networks
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.changes import changes
@@ -32,6 +33,7 @@ from underlay.lab.networks import Variant
 from underlay.lab.runtime import Runtime
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS, three_nics, veth
+from underlay.lab.setup import AGENT, PROCESS
 from underlay.lab.standin import StandIn
 from underlay.lab.tables import commands_text, matrix_table, verdict
 
@@ -59,7 +61,11 @@ ALONE = {
     ),
 }
 
-Matrices = dict[tuple[str, str], list[Line]]  # by the names of scenario and variant
+Matrices = dict[tuple[str, str, str], list[Line]]  # by scenario, variant, and what answers calls
+NO_SHIM = pytest.mark.skipif(
+    not is_built(), reason="the agent: no C compiler has built the shim that asks it"
+)
+BOTH_WAYS = pytest.mark.parametrize("answer", [PROCESS, pytest.param(AGENT, marks=NO_SHIM)])
 
 ALL_SCENARIOS = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
 
@@ -89,7 +95,10 @@ def here(cluster: Cluster) -> Deployment:
 
 @pytest.fixture(scope="module")
 def matrices(tmp_path_factory: pytest.TempPathFactory) -> Matrices:
-    """Every scenario in every variant, each on a cluster of its own, so that all wait at once."""
+    """Every scenario in every variant, each on a cluster of its own, so that all wait at once.
+
+    An agent comes to the clusters when all is measured without, and answers for our plugins from then on.
+    """
     found: Matrices = {}
     with ExitStack() as stack:
         labs = [Lab(f"mlab{i}-", tmp_path_factory.mktemp("lab") / "lab") for i in range(len(SCENARIOS))]
@@ -98,14 +107,31 @@ def matrices(tmp_path_factory: pytest.TempPathFactory) -> Matrices:
             for lab, scenario in zip(labs, SCENARIOS, strict=True)
         ]
         for turn in zip_longest(*(scenario.variants for scenario in SCENARIOS)):
-            now = [(here, variant) for here, variant in zip(places, turn, strict=True) if variant]
-            for here, variant in now:
-                here.attach(variant)
-            lines = iter(measure([row for here, _ in now for row in here.rows]))
-            for here, variant in now:
-                found[here.scenario.name, variant.name] = list(islice(lines, len(here.rows)))
-            for here, _ in now:
-                here.detach()
+            found |= measured(zip(places, turn, strict=True), PROCESS)
+        if not is_built():
+            return found
+        for here in places:
+            here.cluster.agent.start()
+        for turn in zip_longest(*(ours(scenario) for scenario in SCENARIOS)):
+            found |= measured(zip(places, turn, strict=True), AGENT)
+    return found
+
+
+def ours(scenario: Scenario) -> list[Variant]:
+    """The variants in which our plugins are called."""
+    return [variant for variant in scenario.variants if variant.complete]
+
+
+def measured(places: Iterable[tuple[Deployment, Variant | None]], answer: str) -> Matrices:
+    """The matrices of one variant on each cluster that has one, whose pods come and go for it."""
+    now, found = [(here, variant) for here, variant in places if variant], {}
+    for here, variant in now:
+        here.attach(variant)
+    lines = iter(measure([row for here, _ in now for row in here.rows]))
+    for here, variant in now:
+        found[here.scenario.name, variant.name, answer] = list(islice(lines, len(here.rows)))
+    for here, _ in now:
+        here.detach()
     return found
 
 
@@ -136,11 +162,12 @@ def machine_state() -> dict[str, object]:
 
 
 class TestScenario:
+    @BOTH_WAYS
     @variants(*(made for made in EVERY if made[1].complete))
     def test_every_way_is_right_with_our_plugin(
-        self, matrices: Matrices, scenario: Scenario, variant: Variant
+        self, matrices: Matrices, scenario: Scenario, variant: Variant, answer: str
     ) -> None:
-        lines = matrices[scenario.name, variant.name]
+        lines = matrices[scenario.name, variant.name, answer]
 
         assert [(line.row.text, cell.fault) for line in lines for cell in line.cells if cell.fault] == []
 
@@ -148,14 +175,19 @@ class TestScenario:
     def test_macvlan_alone_gives_as_much_as_is_said_and_no_more(
         self, matrices: Matrices, scenario: Scenario, variant: Variant
     ) -> None:
-        lines = matrices[scenario.name, variant.name]
+        lines = matrices[scenario.name, variant.name, PROCESS]
 
         assert (right(lines, 0), right(lines, 1)) == ALONE[scenario.name]
         assert all(line.is_expected(variant) for line in lines)
 
+    @BOTH_WAYS
     @ALL_SCENARIOS
-    def test_deleting_its_pods_leaves_the_node_as_it_was(self, cluster: Cluster, scenario: Scenario) -> None:
+    def test_deleting_its_pods_leaves_the_node_as_it_was(
+        self, cluster: Cluster, scenario: Scenario, answer: str
+    ) -> None:
         here, before = deployment(cluster, scenario), state_of(cluster.node1.netns)
+        if answer == AGENT:
+            cluster.agent.start()
 
         here.attach(scenario.variants[-1])
         here.detach()
@@ -168,7 +200,7 @@ class TestScenario:
     def test_its_matrix_fits_without_breaking_a_line(
         self, matrices: Matrices, scenario: Scenario, variant: Variant, width: int
     ) -> None:
-        lines, output = matrices[scenario.name, variant.name], StringIO()
+        lines, output = matrices[scenario.name, variant.name, PROCESS], StringIO()
 
         Console(file=output, width=width).print(matrix_table(lines, variant, width))
         printed = output.getvalue().splitlines()
@@ -309,6 +341,45 @@ class TestCommand:
             assert demo.stdout.readline().startswith("overlay ──")
             demo.send_signal(signal.SIGINT)
 
+    @NO_SHIM
+    def test_demo_has_an_agent_answer_and_leaves_none(self) -> None:
+        done = subprocess.run(
+            [*COMMAND, "demo", "--scenario", "overlay", "--answer", "agent"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "starting an agent …" in done.stdout
+        assert "18 of 18 rows are right with router" in done.stdout
+        assert agents() == []
+
+    @NO_SHIM
+    def test_an_agent_stays_with_the_lab_that_is_up_and_goes_with_it(self) -> None:
+        up = subprocess.run(
+            [*COMMAND, "up", "--answer", "agent"], capture_output=True, text=True, check=False
+        )
+        working = agents()
+        down = subprocess.call([*COMMAND, "down"], stdout=subprocess.DEVNULL)
+
+        assert (up.returncode, up.stderr, down) == (0, "", 0)
+        assert "calls of our plugins are answered by an agent" in " ".join(up.stdout.split())
+        assert len(working) == 1
+        assert agents() == []
+
+    @pytest.mark.parametrize(
+        ("option", "refusal"),
+        [
+            ("--runtime", "there is no runtime docker: there are stand-in, containerd"),
+            ("--answer", "there is no answer docker: there are process, agent"),
+        ],
+    )
+    def test_what_there_is_not_is_refused_with_what_there_is(self, option: str, refusal: str) -> None:
+        done = subprocess.run(
+            [*COMMAND, "up", option, "docker"], capture_output=True, text=True, check=False
+        )
+
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {refusal}\n")
+
     @pytest.mark.parametrize("verb", ["up", "demo"])
     def test_an_unknown_scenario_is_refused_with_those_that_there_are(self, verb: str) -> None:
         done = subprocess.run(
@@ -395,6 +466,15 @@ class TestCommand:
         assert "namespaces are removed" in done.stdout
 
 
+def agents() -> list[str]:
+    """The commands of all agents of labs that run."""
+    commands = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            commands.append(path.read_bytes().replace(b"\0", b" ").decode())
+    return [command for command in commands if f"underlay agent --socket {STATE_DIR}/" in command]
+
+
 def started_demo(lines: int, *options: str) -> subprocess.Popen[str]:
     """`underlay lab demo` that has begun to build and has printed that many lines."""
     demo = subprocess.Popen(
@@ -416,7 +496,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 class TestVerdict:
     def test_it_names_what_is_wrong(self, matrices: Matrices) -> None:
-        every = matrices["veth", WITHOUT.name]
+        every = matrices["veth", WITHOUT.name, PROCESS]
         lines = [line for line in every if line.row.group in {"network", "second NIC"}]
 
         told = verdict(lines, WITH).plain

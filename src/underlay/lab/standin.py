@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
-from underlay.lab import routing
+from underlay.lab import definitions, routing
 from underlay.lab.addresses import Addresses, IPAddress
 from underlay.lab.cluster import Cluster
 from underlay.lab.connectivity import Answer, Probe, reach_all
 from underlay.lab.errors import LabError
 from underlay.lab.pod import Json
+from underlay.lab.runtime import Runtime
 from underlay.lab.scenario import Deployment, Nic
+from underlay.lab.topology import Node
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,42 @@ class StandIn:
             raise LabError(f"pod {nic.pod.name} has no {nic.ifname}: take the lab down and up again")
         given: list[Json] = attachment.result["ips"]
         return given
+
+
+@dataclass(frozen=True)
+class StandInPods:
+    """Pods that are started by name on one node, with the networks that their annotations ask for."""
+
+    cluster: Cluster
+    node: Node
+
+    def run(self, name: str, annotations: Mapping[str, str]) -> None:
+        pod = self.cluster.lab.pod(name)
+        given = {definitions.POD_ANNOTATIONS: dict(annotations)}
+        self.cluster.lab.up(pod)
+        try:
+            self._runtime.add(self._network, pod, "eth0", **given)
+        except LabError as error:
+            try:
+                self.remove(name)  # a runtime calls DEL for what has failed, too
+            except LabError as second:
+                error.add_note(str(second))
+            raise
+
+    def remove(self, name: str) -> None:
+        pod = self.cluster.lab.pod(name)
+        try:
+            self._runtime.delete(self._network, pod)
+        finally:
+            self.cluster.lab.remove(pod)
+
+    @property
+    def _runtime(self) -> Runtime:
+        return self.cluster.runtime(self.node)
+
+    @property
+    def _network(self) -> Json:
+        return definitions.several_nics(self.cluster)
 
 
 def _both(given: Iterable[IPAddress]) -> Addresses:

@@ -27,7 +27,7 @@ class RpcError(LabError):
     """The server refused a call; `status` is gRPC's code, `msg` what it said."""
 
     def __init__(self, method: str, status: str, msg: str) -> None:
-        super().__init__(f"{method}: {msg} (gRPC status {status})")
+        super().__init__(f"{method.rpartition('/')[2]}: {msg} (gRPC status {status})")
         self.method = method
         self.status = status
         self.msg = msg

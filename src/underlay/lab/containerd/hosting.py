@@ -11,12 +11,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import groupby
 
 from underlay.lab import inside, routing
-from underlay.lab.addresses import VERSIONS, Addresses
+from underlay.lab.addresses import VERSIONS, Addresses, IPAddress
 from underlay.lab.connectivity import Answer, Probe
 from underlay.lab.containerd import python
 from underlay.lab.containerd.pods import Pods
 from underlay.lab.errors import LabError
 from underlay.lab.namespace import Netns
+from underlay.lab.nics import nics
 from underlay.lab.scenario import Deployment, Nic
 from underlay.lab.topology import Node
 
@@ -34,14 +35,14 @@ class UnderContainerd:
         """All pods at once, as a kubelet starts them."""
         made = by_pod(here.scene.nics)
         with ThreadPoolExecutor(len(made)) as pool:
-            list(pool.map(lambda nics: self._run(here, nics), made))
+            list(pool.map(lambda pod: self._run(here, pod), made))
         if here.scenario.routed:
             self.spread(here)
 
     def detach(self, here: Deployment) -> None:
         gone = by_pod(here.scene.nics)
         with ThreadPoolExecutor(len(gone)) as pool:
-            list(pool.map(lambda nics: self._of(nics[0]).remove(nics[0].pod.name), gone))
+            list(pool.map(lambda pod: self._of(pod[0]).remove(pod[0].pod.name), gone))
 
     def spread(self, here: Deployment) -> None:
         """Gives the others routes to what the nodes claim."""
@@ -49,7 +50,8 @@ class UnderContainerd:
             routing.spread(here.cluster, node)
 
     def addresses(self, here: Deployment, nic: Nic) -> Addresses:
-        return _both(_addresses(nic), f"{nic.pod.netns.name} {nic.ifname} has no address")
+        found = nics(nic.pod.netns).get(nic.ifname, {})
+        return _both(found, f"{nic.pod.netns.name} {nic.ifname} has no address")
 
     def gateways(self, here: Deployment, nic: Nic) -> Addresses:
         return _both(_gateways(nic), f"{nic.pod.netns.name} {nic.ifname} has no default route")
@@ -64,29 +66,23 @@ class UnderContainerd:
                 if (netns := pods.netns(sandbox.name)) in asked:
                     yield netns, _command(pods, sandbox.name)
 
-    def _run(self, here: Deployment, nics: Sequence[Nic]) -> None:
-        self._of(nics[0]).run(nics[0].pod.name, self.annotations(here, nics))
+    def _run(self, here: Deployment, pod: Sequence[Nic]) -> None:
+        self._of(pod[0]).run(pod[0].pod.name, self.annotations(here, pod))
 
     def _of(self, nic: Nic) -> Pods:
         return self.pods[nic.node]
 
 
-def by_pod(nics: Sequence[Nic]) -> list[list[Nic]]:
+def by_pod(every: Sequence[Nic]) -> list[list[Nic]]:
     """The NICs of each pod, in their order."""
-    return [list(group) for _, group in groupby(nics, lambda nic: nic.pod)]
+    return [list(group) for _, group in groupby(every, lambda nic: nic.pod)]
 
 
 def _command(pods: Pods, name: str) -> inside.Command:
     return lambda: [*pods.entering(name), *python.command()]
 
 
-def _addresses(nic: Nic) -> dict[int, str]:
-    (link,) = json.loads(nic.pod.netns.run("ip", "-json", "addr", "show", "dev", nic.ifname))
-    found = [each["local"] for each in link["addr_info"] if each["scope"] == "global"]
-    return {ip_address(address).version: address for address in reversed(found)}
-
-
-def _gateways(nic: Nic) -> dict[int, str]:
+def _gateways(nic: Nic) -> dict[int, IPAddress]:
     """As the default routes of the main table have them."""
     found = {}
     for version in VERSIONS:
@@ -94,11 +90,11 @@ def _gateways(nic: Nic) -> dict[int, str]:
             "ip", f"-{version}", "-json", "route", "show", "default", "dev", nic.ifname
         )
         with suppress(IndexError, KeyError):
-            found[version] = json.loads(shown)[0]["gateway"]
+            found[version] = ip_address(json.loads(shown)[0]["gateway"])
     return found
 
 
-def _both(found: Mapping[int, str], otherwise: str) -> Addresses:
+def _both(found: Mapping[int, IPAddress], otherwise: str) -> Addresses:
     if set(found) != set(VERSIONS):
         raise LabError(f"{otherwise} of both families: take the lab down and up again")
     return Addresses(IPv4Address(found[4]), IPv6Address(found[6]))
