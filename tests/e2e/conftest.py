@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.kinds import VETH, Kind
-from tests.e2e.site import PREFIX, STATE_DIR, Site, why_not
+from tests.e2e.podman import Podman, why_no_podman
+from tests.e2e.site import PREFIX, STATE_DIR, Site, why_no_containers, why_not
 from underlay.install import is_built
 from underlay.lab.cluster import Cluster
+from underlay.lab.containerd.node import ContainerdNode
 from underlay.lab.lab import Lab
 from underlay.lab.scenario import Deployment
+from underlay.lab.scenarios import veth
 from underlay.lab.traces import Traces
 
 
@@ -53,3 +56,22 @@ def here(there: Site) -> Iterator[Deployment]:
     yield there.here
     there.here.detach()
     assert [*before.left(), *there.taken()] == []
+
+
+@pytest.fixture
+def podman(way: str) -> Iterator[Podman]:
+    """On a node with an empty network, in which it has made nothing yet."""
+    if reason := why_no_containers():
+        pytest.skip(f"podman: {reason}")
+    with Lab(PREFIX, STATE_DIR) as lab:
+        lab.reserve()
+        cluster = Cluster(lab)
+        cluster.build()
+        node = ContainerdNode(cluster, cluster.node1)
+        if reason := why_no_podman(node):
+            pytest.skip(f"podman: {reason}")
+        if way == "agent":
+            node.start_agent()
+        podman = Podman(node, veth.networks(cluster, veth.SCENARIO.variants[-1]))
+        podman.load_image()
+        yield podman

@@ -15,12 +15,11 @@ from underlay.plugins.choice import NETWORK_NAME, POD_ANNOTATIONS
 
 @dataclass(frozen=True)
 class Kind:
-    """`network` is the configuration. The ways of `groups` need the pods, the nodes and the LAN alone."""
+    """A scenario, the runtime's configuration for it, and what pods are told apart by."""
 
     scenario: Scenario
     network: Callable[[Cluster], Json]
     annotations: Annotations
-    groups: Sequence[str]
 
     def __str__(self) -> str:
         return self.scenario.name
@@ -51,15 +50,5 @@ def _network_name(_here: Deployment, nics: Sequence[Nic]) -> Mapping[str, str]:
     return {NETWORK_NAME: nics[0].network}
 
 
-VETH = Kind(
-    replace(veth.SCENARIO, scene=_two_pods, rows=veth.first_nic_rows),
-    _behind_macvlan,
-    _nothing,
-    ("node", "network"),
-)
-VXLAN = Kind(
-    vxlan.SCENARIO,
-    _blue_and_green,
-    _network_name,
-    ("one network", "two networks", "node", "outside", "size"),
-)
+VETH = Kind(replace(veth.SCENARIO, scene=_two_pods, rows=veth.first_nic_rows), _behind_macvlan, _nothing)
+VXLAN = Kind(vxlan.SCENARIO, _blue_and_green, _network_name)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from underlay.lab.containerd.image import NAME, write_image
-from underlay.lab.containerd.node import ContainerdNode, gather_plugins
+from underlay.lab.containerd.node import ContainerdNode
 from underlay.lab.namespace import run
 from underlay.lab.pod import Json
 
@@ -27,7 +27,7 @@ runtime = "runc"
 """
 
 
-def why_not(node: ContainerdNode) -> str:
+def why_no_podman(node: ContainerdNode) -> str:
     """Why podman can't do this here, or nothing: from version 5 on it is built without CNI."""
     if not shutil.which("podman"):
         return "not installed"
@@ -76,7 +76,6 @@ class Podman:
         ]
 
     def _configure(self) -> str:
-        gather_plugins(self.node.cluster)
         networks = os.path.join(self.node.directory, "podman.d")
         os.makedirs(networks, exist_ok=True)
         for name, network in self.networks.items():

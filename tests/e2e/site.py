@@ -17,10 +17,11 @@ from underlay.lab.cluster import Cluster
 from underlay.lab.containerd import daemon
 from underlay.lab.containerd.hosting import UnderContainerd
 from underlay.lab.containerd.node import ContainerdNode
-from underlay.lab.matrix import Line, measure
-from underlay.lab.namespace import create, delete
+from underlay.lab.matrix import Line
+from underlay.lab.namespace import delete
 from underlay.lab.overlay import join, refuse_spoofing
 from underlay.lab.scenario import Deployment
+from underlay.lab.services import serve
 from underlay.lab.topology import Node
 
 BOTH_WAYS = pytest.mark.parametrize("way", ["process", "agent"], indirect=True)
@@ -64,6 +65,11 @@ class Site:
         nics = self.kind.scenario.scene(self.cluster).nics
         return list(dict.fromkeys(nic.node for nic in nics))
 
+    def pods_on(self, node: Node) -> list[str]:
+        """The names of the scenario's pods there."""
+        nics = self.kind.scenario.scene(self.cluster).nics
+        return list(dict.fromkeys(nic.pod.name for nic in nics if nic.node == node))
+
     def node(self, node: Node) -> ContainerdNode:
         return ContainerdNode(self.cluster, node)
 
@@ -81,28 +87,27 @@ class Site:
 
     def reboot(self, node: Node) -> None:
         """Ends all that runs on a node, its network and what it had on /run; then it starts again."""
+        overlay = [pod for pod in (self.cluster.overlay1, self.cluster.overlay2) if pod.node == node]
         self.node(node).space.close()
         node.netns.ip(
             *(f"link del eth{index}" for index in range(len(node.lans)))
         )  # the kernel does it later
-        delete(node.netns)
-        create(node.netns)
-        node.up()
+        delete(node.netns, *(pod.netns for pod in overlay))
+        self.cluster.lab.up(node, *overlay)
         join(node, self.cluster.nodes)
         refuse_spoofing([node])
         if self.kind.scenario.routed:
             routing.withdraw(self.cluster)
         self.start(node)
 
-    def renew(self, node: Node) -> None:
-        """Gives every pod of a node another sandbox."""
-        pods = self.node(node).pods
-        names = [sandbox.name for sandbox in pods.all()]
-        with ThreadPoolExecutor(len(names)) as pool:
-            list(pool.map(pods.renew, names))
+    def renew(self, node: Node, *pods: str) -> None:
+        """Gives pods of a node another sandbox each, and tells everybody where they are now."""
+        with ThreadPoolExecutor(len(pods)) as pool:
+            list(pool.map(self.node(node).pods.renew, pods))
         if self.kind.scenario.routed:
             for each in self.nodes:
                 routing.spread(self.cluster, each)
+        serve(self.cluster.nodes, self.here.services)
 
     def addresses(self, *pods: str) -> list[str]:
         """All that these have on eth0."""
@@ -116,11 +121,19 @@ class Site:
         return sorted([*(lease for lease in leases if not lease.startswith("last_reserved_ip")), *kept])
 
 
-def measured(here: Deployment, groups: Sequence[str]) -> list[Line]:
-    """What comes of the rows in these groups."""
-    return measure([row for row in here.rows if row.group in groups], here.hosting.reach_all)
-
-
 def wrong(lines: Sequence[Line]) -> list[tuple[str, str]]:
     """The ways that are not as they must be, and how."""
     return [(line.row.text, cell.fault) for line in lines for cell in line.cells if cell.fault]
+
+
+def running(words: str) -> list[str]:
+    """The processes in whose command these words are."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if words in command:
+            found.append(command)
+    return found

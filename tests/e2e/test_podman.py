@@ -2,36 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.e2e.podman import Podman, why_not
-from tests.e2e.site import BOTH_WAYS, PREFIX, STATE_DIR, why_no_containers
-from underlay.lab.cluster import Cluster
-from underlay.lab.containerd.node import ContainerdNode
-from underlay.lab.lab import Lab
-from underlay.lab.scenarios import veth
+from tests.e2e.podman import Podman
+from tests.e2e.site import BOTH_WAYS
 from underlay.lab.traces import Traces
-
-
-@pytest.fixture
-def podman(way: str) -> Iterator[Podman]:
-    """On a node with an empty network, in which it has made nothing yet."""
-    if reason := why_no_containers():
-        pytest.skip(f"podman: {reason}")
-    with Lab(PREFIX, STATE_DIR) as lab:
-        lab.reserve()
-        cluster = Cluster(lab)
-        cluster.build()
-        node = ContainerdNode(cluster, cluster.node1)
-        if reason := why_not(node):
-            pytest.skip(f"podman: {reason}")
-        if way == "agent":
-            node.start_agent()
-        podman = Podman(node, veth.networks(cluster, veth.SCENARIO.variants[-1]))
-        podman.load_image()
-        yield podman
 
 
 @BOTH_WAYS

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.kinds import VETH, VXLAN
-from tests.e2e.site import BOTH_WAYS, PREFIX, STATE_DIR, Site, measured, wrong
+from tests.e2e.site import BOTH_WAYS, PREFIX, STATE_DIR, Site, running, wrong
 from underlay.lab.lab import Lab
 from underlay.lab.namespace import named
 from underlay.lab.scenario import Deployment
@@ -47,17 +47,15 @@ def test_a_container_that_is_started_again_finds_the_network_of_its_pod(
     there.first.pods.restart_container("pod1")
 
     assert here.end("pod1", "eth0") == before
-    assert wrong(measured(here, there.kind.groups)) == []
+    assert wrong(here.measure()) == []
 
 
 @BOTH_WAYS
 def test_a_pod_whose_sandbox_was_killed_gets_another_with_all_ways(here: Deployment, there: Site) -> None:
-    pods = there.first.pods
+    there.first.pods.kill("pod1")
+    there.renew(there.cluster.node1, "pod1")
 
-    pods.kill("pod1")
-    pods.renew("pod1")
-
-    assert wrong(measured(here, there.kind.groups)) == []
+    assert wrong(here.measure()) == []
     assert [lease for lease in there.taken() if "results" not in lease] == there.addresses("pod1", "pod2")
 
 
@@ -72,20 +70,21 @@ def test_pods_go_on_while_containerd_is_away_and_are_its_own_when_it_is_back(
 
     assert "1 received" in pinged
     assert here.end("pod1", "eth0") == before
-    assert wrong(measured(here, there.kind.groups)) == []
+    assert wrong(here.measure()) == []
 
 
-@EVERY_KIND
-@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("kind", "way"), [(VETH, "process"), (VETH, "agent"), (VXLAN, "agent")], ids=str, indirect=True
+)
 def test_after_a_reboot_pods_get_all_ways_again_and_then_leave_nothing(there: Site) -> None:
     here, node = there.here, there.cluster.node1
     here.attach(there.kind.scenario.variants[-1])
 
     there.reboot(node)
     before = Traces(there.cluster)
-    there.renew(node)
+    there.renew(node, *there.pods_on(node))
 
-    assert wrong(measured(here, there.kind.groups)) == []
+    assert wrong(here.measure()) == []
     here.detach()
     assert [line for line in before.left() if node.netns.name in line] == []
     assert there.taken() == []
@@ -103,16 +102,3 @@ def test_a_lab_that_is_taken_down_with_pods_in_it_leaves_nothing_on_the_machine(
     assert [line for line in mounts.splitlines() if STATE_DIR in line] == []
     assert [path for path in Path("/sys/fs/cgroup").rglob(f"{PREFIX}*") if path.is_dir()] == []
     assert not os.path.exists(STATE_DIR)
-
-
-def running(words: str) -> list[str]:
-    """The processes in whose command these words are."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if words in command:
-            found.append(command)
-    return found
