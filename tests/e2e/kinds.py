@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from underlay.cni.call import POD_ANNOTATIONS
 from underlay.lab.cluster import Cluster
 from underlay.lab.containerd.hosting import Annotations
 from underlay.lab.pod import Json
 from underlay.lab.scenario import Deployment, Nic, Scenario, Scene
 from underlay.lab.scenarios import veth, vxlan
-from underlay.plugins.choice import NETWORK_NAME, POD_ANNOTATIONS
+from underlay.plugins.choice import NETWORK_NAME
 
 
 @dataclass(frozen=True)
