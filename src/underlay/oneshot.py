@@ -16,6 +16,7 @@ from typing import Any
 
 from underlay import netns
 from underlay.cni.call import Call, about, read_call, stated_version
+from underlay.cni.cluster import Cluster
 from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, as_json
 from underlay.cni.keys import Keys, log_options
 from underlay.cni.plugin import Memory
@@ -98,10 +99,10 @@ class HostNode:
                 raise IoFailure(f"executing {path}: {error.strerror}") from error
         return done.returncode, done.stdout
 
-    def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
-        from underlay.kube import pod_annotations
+    def cluster(self, kubeconfig: str) -> Cluster:
+        from underlay.kube import direct
 
-        return pod_annotations(namespace, name, kubeconfig)
+        return direct(kubeconfig, Log(LogOptions()))
 
     @contextmanager
     def scratch(self) -> Iterator[NodeKernel]:

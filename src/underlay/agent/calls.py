@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from underlay.agent import wire
 from underlay.agent.background import Background
+from underlay.agent.clusters import Clusters
 from underlay.agent.hosts import Hosts
 from underlay.agent.node import CallNode
 from underlay.agent.turns import Turns
@@ -67,6 +68,7 @@ class Calls:
         self._background = Background()
         self._turns = Turns()
         self._log = Log(LogOptions())
+        self._clusters = Clusters(self._log)
 
     def answer(self, client: socket.socket) -> None:
         """Carries out the one call that a connection is for, and closes it. Never raises."""
@@ -81,6 +83,10 @@ class Calls:
             for descriptor in descriptors:
                 os.close(descriptor)
             client.close()
+
+    def close(self) -> None:
+        """Ends what goes on between calls."""
+        self._clusters.close()
 
     def _answer(self, client: socket.socket, descriptors: list[int]) -> None:
         started = time.monotonic()
@@ -116,7 +122,7 @@ class Calls:
     def _result(self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket) -> Json | None:
         with ExitStack() as left:
             try:
-                node = CallNode(asked, descriptors, client, self._state)
+                node = CallNode(asked, descriptors, client, self._state, self._clusters)
                 host = left.enter_context(self._hosts.known(descriptors[0]))
                 node.identity, node.memory, node.background = host.identity, host.watch, self._background
                 request = self._request(asked, node)
