@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from functools import partial
 from pathlib import Path
+
+from underlay.lab.process import until
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -13,4 +17,15 @@ def remove(prefix: str) -> None:
     for hierarchy in (ROOT, *ROOT.glob("*/")):
         for found in hierarchy.glob(f"{prefix}*/"):
             for parent, _, _ in os.walk(found, topdown=False):
-                os.rmdir(parent)
+                until(partial(_is_removed, parent), f"{parent} is still in use")
+
+
+def _is_removed(group: str) -> bool:
+    """A process that has ended is in its group until who waits for it has asked for its end."""
+    try:
+        os.rmdir(group)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
