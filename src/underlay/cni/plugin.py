@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from underlay.cni.call import Call
-from underlay.cni.claim import ClaimKernel, Wish
 from underlay.cni.cluster import Cluster
 from underlay.cni.keys import Aliases, Keys
 from underlay.cni.probing import Lan, Patience, Probing
 from underlay.cni.result import Result, ResultRoute
+from underlay.cni.wish import ClaimKernel, Wish
 from underlay.facts import Facts, Interface, OtherNic, Remains, Underlay, VxlanLink
 from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
