@@ -13,7 +13,7 @@ demo: build ## a cluster in namespaces: what a macvlan pod reaches without the p
 	@scripts/as-root $(BIN)/underlay lab demo
 
 test: check ## everything: check, then unit, repo, netns and e2e tests (ARGS='-k veth' picks some)
-	scripts/isolated $(BIN)/pytest $(ARGS)
+	$(if $(ARGS),scripts/isolated,scripts/side-by-side) $(BIN)/pytest $(ARGS)
 
 check: build ## format, lint, types, layers
 	$(BIN)/ruff format --check
