@@ -113,8 +113,8 @@ def _name(item: Value) -> str:
 
 
 def _path(keys: Keys, key: str, default: str) -> str:
-    value = keys.value(key)
-    return value.path() if value else default
+    path, value = keys.text(key, default), keys.value(key)
+    return value.path() if value else path
 
 
 def _delegates(
