@@ -18,7 +18,7 @@ from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
 from underlay.networks.conflist import Conflist, conflist_of, read_conflist
 from underlay.networks.files import Remembered, files_of
 from underlay.networks.manifests import Manifest, manifests_in
-from underlay.networks.sources import OURS, Reference, Sources
+from underlay.networks.sources import IN_FRONT, Reference, Sources
 from underlay.values import dataclass
 
 CONFLISTS = (".conflist", ".conf", ".json")
@@ -86,10 +86,10 @@ class Catalogue:
 
     def _first_of(self, directory: str, place: str) -> Network:
         for _, conflist in self._files(directory):
-            if conflist and OURS not in conflist.types:
+            if conflist and IN_FRONT.isdisjoint(conflist.types):
                 return Network(conflist.name, conflist)
         raise TryAgainLater(
-            f"{place}: there is no network in {directory} but underlay's own",
+            f"{place}: there is no network in {directory} but those of underlay and Multus",
             "the cluster's own network may not be installed yet; or name one that is somewhere else",
         )
 
