@@ -101,7 +101,7 @@ class PodRecords:
     """
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        self.directory = directory
         self._records: dict[str, Record | None] = {}
         self._displaced: Displaced | None = None
         try:
@@ -135,7 +135,7 @@ class PodRecords:
     def delete(self, name: str) -> None:
         if name in self._files:
             with suppress(FileNotFoundError):
-                os.unlink(os.path.join(self._directory, name))
+                os.unlink(os.path.join(self.directory, name))
             self._files.discard(name)
         self._records.pop(name, None)
 
@@ -170,11 +170,11 @@ class PodRecords:
         self._displaced = {dev: taken for dev, taken in displaced.items() if taken.objects}
 
     def _load(self, name: str) -> Any:
-        with open(os.path.join(self._directory, name), encoding="utf-8") as file:
+        with open(os.path.join(self.directory, name), encoding="utf-8") as file:
             return json.load(file)
 
     def _store(self, name: str, value: Any) -> None:
-        path = os.path.join(self._directory, name)
+        path = os.path.join(self.directory, name)
         text = ENCODER.encode(value).encode()
         try:
             with open(path + UNFINISHED, "wb", opener=_for_root_alone) as file:
@@ -205,7 +205,7 @@ class SegmentRecords(PodRecords):
 
     def _decoded(self, name: str) -> Record | None:
         try:
-            with open(os.path.join(self._directory, name), encoding="utf-8") as file:
+            with open(os.path.join(self.directory, name), encoding="utf-8") as file:
                 return _decoded(file.read())
         except UNREADABLE:
             return None
@@ -217,8 +217,22 @@ class SegmentRecords(PodRecords):
         except FileNotFoundError:
             return False
 
+    def users(self) -> frozenset[str]:
+        """The markers of all users, as `marker_of` gives them."""
+        try:
+            return frozenset(os.listdir(self._users))
+        except FileNotFoundError:
+            return frozenset()
+
+    def drop_marker(self, marker: str) -> None:
+        """Forgets a user of whom no more is known than that."""
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._users, marker))
+        with suppress(OSError):  # there are others
+            os.rmdir(self._users)
+
     def add_user(self, owner: str) -> None:
-        path = os.path.join(self._users, _hashed(owner))
+        path = os.path.join(self._users, marker_of(owner))
         try:
             os.makedirs(self._users, mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -228,10 +242,7 @@ class SegmentRecords(PodRecords):
             raise IoFailure(f"writing {path}: {error.strerror}") from error
 
     def drop_user(self, owner: str) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._users, _hashed(owner)))
-        with suppress(OSError):  # there are others
-            os.rmdir(self._users)
+        self.drop_marker(marker_of(owner))
 
 
 class Records:
@@ -243,7 +254,7 @@ class Records:
 
     def netns_owners(self, netns_id: str) -> set[str]:
         """The containers whose records name that namespace. Reads every record of the node."""
-        pods = (PodRecords(os.path.join(self._host, name)) for name in self.containers())
+        pods = map(self.glimpsed, self.containers())
         return {record.container_id for pod in pods for record in pod.all() if record.netns_id == netns_id}
 
     def containers(self) -> list[str]:
@@ -252,6 +263,15 @@ class Records:
             return sorted(e.name for e in os.scandir(self._host) if e.is_dir() and ":" not in e.name)
         except FileNotFoundError:
             return []
+
+    def glimpsed(self, container: str) -> PodRecords:
+        """The records of a directory that `containers` named, without its lock: to look at, for each file
+        is whole, and may be another one by now."""
+        return PodRecords(os.path.join(self._host, container))
+
+    def glimpsed_segment(self, name: str) -> SegmentRecords:
+        """The same of a segment."""
+        return SegmentRecords(os.path.join(self._host, name))
 
     @property
     def claims(self) -> Claims:
@@ -342,6 +362,11 @@ def decode(raw: dict[str, Any]) -> Record:
             notes=tuple(plan["notes"]),
         ),
     )
+
+
+def marker_of(owner: str) -> str:
+    """What stands for a user of a segment: an owner's name may be longer than that of a file."""
+    return _hashed(owner)
 
 
 @lru_cache(maxsize=64)
