@@ -29,6 +29,7 @@ from underlay.plugins import PLUGINS
 from underlay.records import Records
 
 STATE = "/run/underlay"
+SOCKET = f"{STATE}/agent.sock"
 LOGS = "/var/log/underlay"
 EXECUTION = 30.0  # seconds that another plugin may take
 
@@ -181,8 +182,8 @@ def log_of(name: str, call: Call, make: Callable[..., Log] = Log) -> Log:
     except CniError:
         options = LogOptions(file=default)  # the verbs that need it right say so, DEL needs nothing
     context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
-    if pod := call.args.get("K8S_POD_NAME"):
-        context["pod"] = f"{call.args.get('K8S_POD_NAMESPACE', '')}/{pod}"
+    if call.pod:
+        context["pod"] = call.pod
     return make(options, plugin=name, verb=call.command, **context)
 
 

@@ -33,7 +33,7 @@ NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes s
 DISPLACED = "displaced.json"
 UNFINISHED = ".tmp"
 OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers")  # the fields of a MainDefault
-LATER = ("ipam", "segment", "result")  # fields that only some records have
+LATER = ("ipam", "segment", "result", "pod")  # fields that only some records have
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 USERS = "users"
 ENCODER = json.JSONEncoder(check_circular=False)  # a third faster, and nothing in a record refers to itself
@@ -61,7 +61,8 @@ class Record:
 
     `netns` is the pod's namespace, as path and as identity. `created` is in seconds since the epoch.
     `claims` are the addresses that were claimed for it, `ipam` is the configuration that another IPAM
-    plugin was called with, `segment` the one it is in, `result` what its ADD answers.
+    plugin was called with, `segment` the one it is in, `result` what its ADD answers. `pod` is namespace
+    and name of the pod, "" where the runtime has not said.
     """
 
     plugin: str
@@ -77,6 +78,13 @@ class Record:
     ipam: dict[str, Any] = field(default_factory=dict)
     segment: str = ""
     result: dict[str, Any] = field(default_factory=dict)
+    pod: str = ""
+
+    def __str__(self) -> str:
+        """The attachment as a person looks for it."""
+        container = f"container {self.container_id}"
+        whose = f"{self.pod}, {container}" if self.pod else container
+        return f"{self.ifname} of {whose}, in {self.network}"
 
     @property
     def name(self) -> str:

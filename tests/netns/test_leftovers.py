@@ -89,7 +89,7 @@ def test_what_was_made_for_a_pod_that_is_gone_goes(world: World, runtime: Runtim
 
     container = pods[0].pod.container_id
     assert lines == [
-        f"removed: eth0 of container {container} in lan-eth0 (veth): its network namespace is gone"
+        f"removed: eth0 of container {container}, in lan-eth0 (veth): its network namespace is gone"
     ]
     pods[1].call("CHECK")
     assert gc(world, runtime) == ["nothing is left over"]

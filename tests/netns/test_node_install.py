@@ -39,20 +39,24 @@ class Machine:
 
     def run(self, verb: str, *options: str, code: int = 0) -> list[str]:
         """The lines that a command prints; it has to end with that exit code."""
-        done = underlay(verb, *self.options, *options, node=self.netns)
+        own = (*self.options, *self.names) if verb == "install" else self.options
+        done = underlay(verb, *own, *options, node=self.netns)
         assert (done.returncode, done.stderr) == (code, "")
         return done.stdout.splitlines()
 
-    def error(self, verb: str, *options: str) -> str:
-        """What a command says that can't do it."""
-        done = underlay(verb, *self.options, *options, node=self.netns)
+    def refused(self, *options: str) -> str:
+        """What an installation says that can't be done."""
+        done = underlay("install", *self.options, *self.names, *options, node=self.netns)
         assert done.returncode == 1
         return done.stderr
 
     @property
     def options(self) -> tuple[str, ...]:
-        own = ("--bin-dir", self.bin, "--conf-dir", self.conf, "--names-dir", self.root / "iproute2")
-        return tuple(map(str, own))
+        return "--bin-dir", str(self.bin), "--conf-dir", str(self.conf)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return "--names-dir", str(self.root / "iproute2")
 
     def uninstall(self, *options: str, code: int = 0) -> list[str]:
         return self.run("uninstall", "--state", self.state, *options, code=code)
@@ -228,7 +232,7 @@ def test_a_network_that_no_runtime_could_use_is_refused_before_anything_is_done(
     network = machine.root.parent / "network.json"
     network.write_text(text)
 
-    assert why in machine.error("install", "--network", str(network))
+    assert why in machine.refused("--network", str(network))
     assert contents(machine.root) == {}
 
 
@@ -319,8 +323,8 @@ def test_a_node_with_pods_is_left_alone_until_they_are_gone(
 
     lines = machine.uninstall(code=3)
 
-    container = pod.container_id
-    assert lines[0].startswith(f"kept eth0 of container {container} in lan: veth made ")
+    kept = f"kept eth0 of default/pod, container {pod.container_id}, in lan: its DEL will fail"
+    assert lines[0].startswith(kept)
     assert lines[-1].startswith("Nothing was changed: delete these pods first.")
     assert contents(machine.root) == installed
     runtime.check(network, pod)
@@ -342,7 +346,8 @@ def test_what_dead_pods_have_left_goes_too(world: World, node: tuple[Machine, Ru
     lines = machine.uninstall()
 
     container = pod.container_id
-    assert f"removed eth0 of container {container} in lan (veth): its network namespace is gone" in lines
+    what = f"eth0 of default/pod, container {container}, in lan (veth)"
+    assert f"removed {what}: its network namespace is gone" in lines
     assert contents(machine.root) == {}
     assert before.changes() == []
     assert not Path(world.state).exists()

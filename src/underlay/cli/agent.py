@@ -11,9 +11,7 @@ from rich.markup import escape
 
 from underlay.cli.options import BinDir, Socket, State
 from underlay.install.site import BIN_DIR
-from underlay.oneshot import STATE
-
-SOCKET = "/run/underlay/agent.sock"
+from underlay.oneshot import SOCKET, STATE
 
 
 def agent(

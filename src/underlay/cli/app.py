@@ -8,6 +8,7 @@ from underlay.cli import lab
 from underlay.cli.agent import agent
 from underlay.cli.gc import gc
 from underlay.cli.install import install
+from underlay.cli.status import status
 from underlay.cli.uninstall import uninstall
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(install)
 app.command()(uninstall)
+app.command()(status)
 app.command()(gc)
 app.command()(agent)
 app.add_typer(lab.app, name="lab")

@@ -56,7 +56,7 @@ def install(
     Example: underlay install --network default
     """
     with reported() as console:
-        site = site_of(bin_dir, conf_dir, names_dir, host_root)
+        site = site_of(bin_dir, conf_dir, host_root, names_dir)
         path = os.path.abspath(kubeconfig) if kubeconfig else ""
         wish = Wish(site, _network(network, path), path, env=os.environ)
         if not is_built() and not host_root:

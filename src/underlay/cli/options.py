@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from underlay.install.errors import InstallError
-from underlay.install.site import Site
+from underlay.install.site import NAMES_DIR, Site
 
 BinDir = Annotated[
     str, typer.Option("--bin-dir", metavar="DIR", help="The runtime's directory of CNI plugins.")
@@ -37,7 +37,7 @@ Socket = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 
-def site_of(bin_dir: str, conf_dir: str, names_dir: str, host_root: str) -> Site:
+def site_of(bin_dir: str, conf_dir: str, host_root: str, names_dir: str = NAMES_DIR) -> Site:
     """InstallError where a path can't be the node's."""
     if not host_root:
         return Site(os.path.abspath(bin_dir), os.path.abspath(conf_dir), os.path.abspath(names_dir))
@@ -47,5 +47,4 @@ def site_of(bin_dir: str, conf_dir: str, names_dir: str, host_root: str) -> Site
     if not os.path.isdir(host_root):
         raise InstallError(f"--host-root {host_root} is no directory: mount the node's / there")
     root = os.path.abspath(host_root).rstrip("/")
-    bin_dir, conf_dir, names_dir = map(os.path.normpath, (bin_dir, conf_dir, names_dir))
-    return Site(bin_dir, conf_dir, names_dir, root)
+    return Site(os.path.normpath(bin_dir), os.path.normpath(conf_dir), os.path.normpath(names_dir), root)

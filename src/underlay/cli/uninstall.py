@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from underlay.cli.options import BinDir, ConfDir, DryRun, HostRoot, NamesDir, State, site_of
+from underlay.cli.options import BinDir, ConfDir, DryRun, HostRoot, State, site_of
 from underlay.cli.reporting import reported
 from underlay.install.files import Change
-from underlay.install.site import BIN_DIR, CONF_DIR, NAMES_DIR
+from underlay.install.site import BIN_DIR, CONF_DIR
 from underlay.install.uninstall import uninstall as uninstall_from
 from underlay.install.uninstall import uninstallation
 from underlay.log import Log, LogOptions
@@ -25,7 +25,6 @@ ATTACHED = "Nothing was changed: delete these pods first. Or insist with --force
 def uninstall(
     bin_dir: BinDir = BIN_DIR,
     conf_dir: ConfDir = CONF_DIR,
-    names_dir: NamesDir = NAMES_DIR,
     host_root: HostRoot = "",
     state: State = STATE,
     dry_run: DryRun = False,
@@ -42,7 +41,7 @@ def uninstall(
     Example: underlay uninstall --dry-run
     """
     with reported() as console:
-        site = site_of(bin_dir, conf_dir, names_dir, host_root)
+        site = site_of(bin_dir, conf_dir, host_root)
         node = OwnNode(os.path.abspath(state))
         what = uninstallation(site, node)
         _say(console, what.kept, "yellow")

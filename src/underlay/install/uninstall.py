@@ -114,10 +114,9 @@ def uninstall(what: Uninstallation, site: Site, node: HostNode, log: Log) -> Ite
 
 
 def _kept(record: Record) -> Change:
-    on_node = sum(obj.ns == HOST for obj in record.plan.objects)
-    what = f"{record.ifname} of container {record.container_id} in {record.network}"
+    made = sum(obj.ns == HOST for obj in record.plan.objects) + len(record.claims)
     return Change(
-        "kept", what, f"{record.plugin} made {on_node} objects on the node for it; its DEL will fail"
+        "kept", str(record), f"its DEL will fail; {record.plugin} made {made} things for it on the node"
     )
 
 

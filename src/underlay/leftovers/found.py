@@ -34,8 +34,7 @@ class Dead:
     record: Record
 
     def __str__(self) -> str:
-        each = self.record
-        return f"{each.ifname} of container {each.container_id} in {each.network} ({each.plugin})"
+        return f"{self.record} ({self.record.plugin})"
 
 
 @dataclass(frozen=True, slots=True)
