@@ -6,6 +6,7 @@ import typer
 
 from underlay.cli import lab
 from underlay.cli.agent import agent
+from underlay.cli.explain import diff, explain
 from underlay.cli.gc import gc
 from underlay.cli.install import install
 from underlay.cli.status import status
@@ -20,6 +21,8 @@ app.command()(install)
 app.command()(uninstall)
 app.command()(status)
 app.command()(gc)
+app.command()(explain)
+app.command()(diff)
 app.command()(agent)
 app.add_typer(lab.app, name="lab")
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from underlay.explain.text import commands_text
 from underlay.lab import interrupt
 from underlay.lab.changes import changes
 from underlay.lab.cluster import Cluster
@@ -16,7 +17,7 @@ from underlay.lab.networks import Variant
 from underlay.lab.progress import step
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS
-from underlay.lab.tables import cluster_table, commands_text, matrix_table, traces_text, verdict
+from underlay.lab.tables import cluster_table, matrix_table, traces_text, verdict
 from underlay.lab.traces import Traces
 
 
