@@ -218,7 +218,7 @@ def test_a_pod_is_found_by_its_name(world: World, runtime: Runtime) -> None:
         runtime.add(world.network(), world.pod(name))
 
     for name in ("default/web", "web"):
-        assert "eth0 of default/web, container" in diff(world, runtime, name).stdout
+        assert "eth0 of default/web in lan (veth): all " in diff(world, runtime, name).stdout
 
 
 def test_a_pod_that_nothing_is_known_of_is_an_error(world: World, runtime: Runtime) -> None:

@@ -25,7 +25,7 @@ Netns = Annotated[
     typer.Option(
         "--netns",
         metavar="PATH",
-        help="The network namespace of the pod, such as /run/netns/…",
+        help="The path of the pod's network namespace.",
         show_default="none",
     ),
 ]
@@ -137,10 +137,11 @@ def _wrapped(text: str, console: Console) -> list[str]:
 
 
 def _print_difference(found: Difference, console: Console, everything: bool) -> None:
-    lost = len(found.missing)
+    lost, record = len(found.missing), found.record
     verdict = f"{lost} of {found.total} differ" if lost else f"all {found.total} are there"
-    style = "bold red" if lost else "bold"
-    console.print(Text(f"{found.record} ({found.record.plugin}): {verdict}", style), soft_wrap=True)
+    whose = f"{record.ifname} of {record.pod or 'a pod'} in {record.network} ({record.plugin})"
+    console.print(Text(f"{whose}: {verdict}", "bold red" if lost else "bold"), soft_wrap=True)
+    console.print(Text(f"  container {record.container_id}", "dim"), soft_wrap=True)
     if found.is_gone:
         console.print("  its network namespace is gone: underlay gc", soft_wrap=True)
     for group in found.groups:

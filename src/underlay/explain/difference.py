@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.verify import lacking, own_objects
 from underlay.explain.grouping import Group, groups
+from underlay.main_default import nic_order
 from underlay.netlink.facts import NodeKernel
 from underlay.objects import Object
 from underlay.oneshot import HostNode
@@ -69,7 +70,7 @@ def records_of(name: str, netns: str, node: HostNode) -> tuple[Record, ...]:
     if len(containers) > 1:
         listed = ", ".join(f"{pod or 'unnamed'} ({container[:12]})" for container, pod in containers.items())
         raise InvalidConfig(f"{name} is several pods: {listed}", "name the namespace too, or the container")
-    return tuple(found)
+    return tuple(sorted(found, key=lambda record: (nic_order(record.ifname), record.plugin)))
 
 
 def _is_called(record: Record, name: str) -> bool:
