@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from underlay.cni.several.record import Delegation
 from underlay.install import conflist
 from underlay.install.executables import PYTHON_FILE
 from underlay.install.files import ASIDE, Change, found_at
@@ -60,7 +61,7 @@ class Uninstallation:
     removals: tuple[Removal, ...]
     directories: tuple[str, ...]
     found: tuple[Leftover, ...]
-    attached: tuple[Record, ...]
+    attached: tuple[Record | Delegation, ...]
     still_called: tuple[Change, ...]
 
     @property
@@ -96,7 +97,7 @@ def uninstallation(site: Site, node: HostNode) -> Uninstallation:
         removals=todo,
         directories=tuple(reversed(manifest.directories)) if manifest else (),
         found=found,
-        attached=tuple(record for record in seen.records if record.owner not in dead),
+        attached=tuple(each for each in seen.attachments if each.owner not in dead),
         still_called=tuple(_still_called(site, todo)),
     )
 
@@ -113,7 +114,11 @@ def uninstall(what: Uninstallation, site: Site, node: HostNode, log: Log) -> Ite
     yield from _remove_empty(what.directories, site)
 
 
-def _kept(record: Record) -> Change:
+def _kept(record: Record | Delegation) -> Change:
+    if isinstance(record, Delegation):
+        return Change(
+            "kept", str(record), f"its DEL will fail; {record.plugin} made its NICs by other plugins"
+        )
     made = sum(obj.ns == HOST for obj in record.plan.objects) + len(record.claims)
     return Change(
         "kept", str(record), f"its DEL will fail; {record.plugin} made {made} things for it on the node"

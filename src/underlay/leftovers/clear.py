@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 from underlay.claims import claim_route
 from underlay.cni.attach import withdraw
+from underlay.cni.chain import Caller
 from underlay.cni.claim import release
 from underlay.cni.errors import CniError
 from underlay.cni.scene import Scene
 from underlay.cni.segment import leave
+from underlay.cni.several.record import Delegation, read
+from underlay.cni.several.remove import take_off
+from underlay.cni.verbs import run
 from underlay.leftovers.found import (
     NODES_OWN,
     Damaged,
@@ -27,6 +31,7 @@ from underlay.log import Log
 from underlay.objects import Object
 from underlay.oneshot import HostNode
 from underlay.plan import apply
+from underlay.plugins import OWN
 from underlay.records import RECORD, Record, marker_of
 from underlay.values import dataclass
 
@@ -61,7 +66,8 @@ class Clearing:
     def _take(self, thing: Thing) -> Sequence[CniError]:
         match thing:
             case Dead():
-                return self._record(thing.record)
+                dead = thing.record
+                return self._record(dead) if isinstance(dead, Record) else self._delegation(dead)
             case Users():
                 return self._users(thing)
             case Entry():
@@ -80,6 +86,14 @@ class Clearing:
                 return []
             with self._node.kernel("") as kernel:
                 return withdraw(dead, Scene(self._node, kernel, pod, self._log, self._path))
+
+    def _delegation(self, dead: Delegation) -> list[CniError]:
+        """Those who were called give back what they have given."""
+        with self._node.records.delegates(dead.container_id) as store:
+            if read(dead.name, store) != dead:
+                return []
+            caller = Caller(self._node, self._log, self._path, OWN, run, dead.container_id)
+            return take_off(dead, store, caller)
 
     def _users(self, users: Users) -> list[CniError]:
         """Who joins meanwhile has its record written before it waits for the lock."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from underlay.claims import CLAIM, Claimed
+from underlay.cni.several.record import Delegation
 from underlay.leftovers.seen import Netns, Seen
 from underlay.objects import IP, OURS, Neigh, Object, Route, Rule, Vxlan
 from underlay.objects.link import Link
@@ -31,7 +32,7 @@ NODES_OWN = "node-"  # how the container id begins of what a node itself has in 
 class Dead:
     """The record of an attachment whose pod is gone."""
 
-    record: Record
+    record: Record | Delegation
 
     def __str__(self) -> str:
         return f"{self.record} ({self.record.plugin})"
@@ -126,17 +127,17 @@ def is_settled(seen: Seen) -> bool:
     """Whether every pod is where its record says and every object is wanted: then the machine's other
     namespaces need not be looked into."""
     has_loose = any(not isinstance(obj, Rule) and not is_wanted(obj, seen) for obj in seen.tagged)
-    return len(seen.at_home) == len(seen.records) and not has_loose and not _devices(seen)
+    return len(seen.at_home) == len(seen.attachments) and not has_loose and not _devices(seen)
 
 
 def _dead(seen: Seen) -> Iterator[Leftover]:
     living = {netns.identity for netns in seen.others}
-    for record in seen.records:
+    for record in seen.attachments:
         if record.owner not in seen.at_home and record.netns_id not in living:
             yield Leftover(Dead(record), "its network namespace is gone", _doubt(record, seen))
 
 
-def _doubt(record: Record, seen: Seen) -> str:
+def _doubt(record: Record | Delegation, seen: Seen) -> str:
     """Why a namespace that is not found may be there: in a container paths can lead elsewhere, or nowhere.
 
     Where one path of a directory leads to a living namespace, the directory is the node's.

@@ -11,6 +11,7 @@ from underlay import netns
 from underlay.claims import CLAIM
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import MainPlugin
+from underlay.cni.several.record import Delegation, read
 from underlay.leftovers.found import is_settled, is_wanted
 from underlay.leftovers.seen import Netns, Seen, Segment, Unreadable
 from underlay.netlink.census import addresses, links, tagged
@@ -33,11 +34,13 @@ def look(node: HostNode) -> Seen:
         entries = node.records.claims.all()
         segments = tuple(_segments(node.records))
         records, unreadable = _records(node.records)
+        delegations, damaged = _delegations(node.records)
         seen = Seen(
             now=time.time(),
             records=records,
-            at_home=frozenset(record.owner for record in records if _is_at_home(record, node)),
-            unreadable=unreadable,
+            delegations=delegations,
+            at_home=_at_home(records, node) | _at_home(delegations, node),
+            unreadable=(*unreadable, *damaged),
             segments=segments,
             claims=entries,
             tagged=objects,
@@ -61,7 +64,11 @@ def is_wanted_now(obj: Object, records: Records) -> bool:
     return is_wanted(obj, Seen(records=readable, segments=tuple(_segments(records)), claims=entries))
 
 
-def _is_at_home(record: Record, node: HostNode) -> bool:
+def _at_home(records: Iterable[Record | Delegation], node: HostNode) -> frozenset[str]:
+    return frozenset(record.owner for record in records if _is_at_home(record, node))
+
+
+def _is_at_home(record: Record | Delegation, node: HostNode) -> bool:
     """What can't be opened proves nothing."""
     try:
         return node.netns_id(record.netns) == record.netns_id
@@ -83,6 +90,20 @@ def _records(records: Records) -> tuple[tuple[Record, ...], tuple[Unreadable, ..
     return tuple(found), tuple(damaged)
 
 
+def _delegations(records: Records) -> tuple[tuple[Delegation, ...], tuple[Unreadable, ...]]:
+    found: list[Delegation] = []
+    damaged: list[Unreadable] = []
+    for container in records.delegating():
+        store = records.glimpsed_delegates(container)
+        for name in store.listed():
+            delegation = read(name, store)
+            if delegation:
+                found.append(delegation)
+            elif store.has(name):  # and not deleted meanwhile
+                damaged.append(Unreadable(container, name))
+    return tuple(found), tuple(damaged)
+
+
 def _segments(records: Records) -> Iterator[Segment]:
     for plugin in [plugin.name for plugin in PLUGINS.values() if isinstance(plugin, MainPlugin)]:
         for name in records.segments(plugin):
@@ -94,7 +115,7 @@ def _with_others(seen: Seen, host: int) -> Seen:
     """Walks over every namespace that is seen from here, each once, but for the node's own."""
     found: dict[int, Netns | None] = {os.fstat(host).st_ino: None}
     directories: set[str] = set()
-    for path in _paths(seen.records):
+    for path in _paths(seen.attachments):
         try:
             fd = netns.open_netns(path)
         except OSError:
@@ -110,7 +131,7 @@ def _with_others(seen: Seen, host: int) -> Seen:
     return replace(seen, others=others, directories=frozenset(directories))
 
 
-def _paths(records: Iterable[Record]) -> Iterator[str]:
+def _paths(records: Iterable[Record | Delegation]) -> Iterator[str]:
     """Of named namespaces, of those beside the pods of records, and of all processes."""
     of_records = (os.path.dirname(record.netns) for record in records)
     for directory in dict.fromkeys(map(os.path.realpath, (*NAMED, *of_records))):

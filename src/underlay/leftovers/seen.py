@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from underlay.claims import Claimed
+from underlay.cni.several.record import Delegation
 from underlay.facts import Interface, Underlay
 from underlay.objects import IP, Object
 from underlay.objects.link import Link
@@ -52,7 +53,8 @@ class Netns:
 class Seen:
     """A node at one moment, `now` in seconds since the epoch.
 
-    `at_home` are the owners of records whose path leads to their namespace. `others` are the namespaces
+    `delegations` are the records of what other plugins were called for. `at_home` are the owners of both
+    kinds whose path leads to their namespace. `others` are the namespaces
     that were found by walking over all that is seen from here, and `directories` those in which a path of
     a living one is; neither was looked for where nothing depends on it. `sees_all` says whether the
     processes of the whole machine are seen: who does not see them can't prove that something is nowhere.
@@ -60,6 +62,7 @@ class Seen:
 
     now: float = 0.0
     records: tuple[Record, ...] = ()
+    delegations: tuple[Delegation, ...] = ()
     at_home: frozenset[str] = frozenset()
     unreadable: tuple[Unreadable, ...] = ()
     segments: tuple[Segment, ...] = ()
@@ -70,6 +73,11 @@ class Seen:
     others: tuple[Netns, ...] = ()
     directories: frozenset[str] = frozenset()
     sees_all: bool = False
+
+    @property
+    def attachments(self) -> tuple[Delegation | Record, ...]:
+        """Whose pods may be gone: what others were called for comes first, as it may need the rest."""
+        return (*self.delegations, *self.records)
 
     def link(self, dev: str) -> Link | None:
         """The node's link of that name."""
