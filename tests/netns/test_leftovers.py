@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +15,19 @@ import pytest
 
 from tests.netns.agents import Agent, runtime_of, until
 from tests.netns.command import underlay
-from tests.netns.site import Site, one_node
+from tests.netns.site import Attached, Site, one_node
 from tests.netns.world import LAN_A, Footprint, Inside, Nic, World, state_of
 from underlay.lab.namespace import create, delete
 from underlay.lab.runtime import Runtime
 from underlay.lab.topology import Node
 from underlay.leftovers.clear import Clearing
 from underlay.leftovers.found import leftovers
-from underlay.leftovers.look import look
+from underlay.leftovers.look import look, with_others
 from underlay.leftovers.seen import Seen
 from underlay.log import Log, LogOptions
+from underlay.objects import HOST
+from underlay.plan import Plan
+from underlay.records import Record
 
 
 @pytest.fixture
@@ -111,6 +117,8 @@ def test_a_dry_run_says_the_same_and_changes_nothing(
     world: World, runtime: Runtime, pods: list[Nic]
 ) -> None:
     delete(pods[0].pod.netns)
+    end = f"veth{pods[0].pod.container_id[:11]}"
+    until(lambda: end not in runtime.node.run("ip", "-o", "link"))  # the kernel takes its time
     there = Footprint(world, runtime.node)
 
     foretold = gc(world, runtime, "--dry-run")
@@ -178,7 +186,7 @@ def test_what_a_living_pod_uses_stays_though_its_records_are_lost(
     world: World, runtime: Runtime, pods: list[Nic]
 ) -> None:
     assert pods
-    world.forget_records()
+    lose(world.state)
     host = state_of(runtime.node)
 
     lines = gc(world, runtime)
@@ -260,7 +268,7 @@ def test_a_claim_without_an_owner_goes(site: Site, world: World) -> None:
 def test_devices_and_claims_of_lost_records_go_when_no_pod_is_on_them(site: Site, node: Inside) -> None:
     before = site.footprint()
     pod = site.pod("one")
-    shutil.rmtree(site.world.state)
+    lose(site.world.state)
 
     assert clear(node, sees_all=True) == [
         "ip link del vx_blue: no network is on record for this device;"
@@ -284,8 +292,90 @@ def test_the_agent_looks_for_itself(world: World, before: Footprint, machine: No
         nic.call("ADD")
 
         delete(nic.pod.netns)
-        until(lambda: not list(Path(world.state).glob("*/*/*.json")))
-
         (event,) = agent.events("gc", 1)
+
         assert event["why"] == "its network namespace is gone"
     assert before.changes() == []
+
+
+def lose(state: str) -> None:
+    """All records at once; a call that was answered a moment ago may still free its lock there."""
+
+    def is_lost() -> bool:
+        shutil.rmtree(state, ignore_errors=True)
+        return not os.path.exists(state)
+
+    until(is_lost)
+
+
+# Beside calls
+
+
+def test_pods_that_come_and_go_meanwhile_are_not_harmed(site: Site, node: Inside) -> None:
+    """Whatever is seen half done, by a look that knows all namespaces."""
+    before = site.footprint()
+    names = [f"p{number}" for number in range(8)]
+    pods = [site.nic(name) for name in names]
+    is_over = threading.Event()
+    rounds: list[str] = []
+
+    def look_on() -> None:
+        while not is_over.is_set():
+            found = leftovers(replace(look(node), sees_all=True))
+            rounds.append("round")
+            Clearing(node, Log(LogOptions(file=os.devnull)), ()).clear(found)
+
+    with ThreadPoolExecutor(max_workers=5) as threads:
+        looking = threads.submit(look_on)
+        try:
+            list(threads.map(Attached.add, pods))
+            for pod in pods:
+                pod.call("CHECK", prevResult=pod.result)
+            list(threads.map(Attached.delete, pods))
+        finally:
+            is_over.set()
+        looking.result()
+
+    assert rounds
+    assert before.changes() == []
+
+
+def test_pods_on_the_lan_are_not_harmed_either(world: World, runtime: Runtime, before: Footprint) -> None:
+    nics = [world.nic(runtime, world.pod(f"p{number}")) for number in range(8)]
+    with closing(Inside(runtime.node, world.state)) as node, ThreadPoolExecutor(max_workers=5) as threads:
+        adding = [threads.submit(nic.call, "ADD") for nic in nics]
+        while not all(each.done() for each in adding):
+            clear(node, sees_all=True)
+        for nic in nics:
+            nic.call("CHECK")
+        deleting = [threads.submit(nic.call, "DEL") for nic in nics]
+        while not all(each.done() for each in deleting):
+            clear(node, sees_all=True)
+        for each in (*adding, *deleting):
+            each.result()
+
+    assert before.changes() == []
+
+
+def test_a_process_that_may_not_be_looked_into_keeps_proofs_from_being_any(site: Site, node: Inside) -> None:
+    hidden = site.world.directory + "/hidden"
+    Path(hidden).mkdir()
+    # what can't be opened for another reason than that it is gone: a link that leads to itself
+    Path(hidden, "loop").symlink_to("loop")
+
+    assert sees_all_of(hidden, node) is False
+    Path(hidden, "loop").unlink()
+    assert sees_all_of(hidden, node) is True
+
+
+def sees_all_of(directory: str, node: Inside) -> bool:
+    """Whether a walk over the namespaces, those of a directory too, has seen all of them."""
+    ghost = record_in(directory)
+    with node.kernel("") as kernel:
+        seen = replace(look(node), records=(ghost,), sees_all=True)
+        return with_others(seen, kernel.netns_fd(HOST)).sees_all
+
+
+def record_in(directory: str) -> Record:
+    """The record of a pod whose namespace was in that directory."""
+    return Record("veth", "lan", "gone", "eth0", f"{directory}/gone", "1", "", 0, Plan(()))

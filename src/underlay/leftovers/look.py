@@ -48,7 +48,7 @@ def look(node: HostNode) -> Seen:
             addresses=on_links,
             sees_all=os.stat("/proc/self/ns/pid").st_ino == FIRST_PID_NAMESPACE,
         )
-        return seen if is_settled(seen) else _with_others(seen, kernel.netns_fd(HOST))
+        return seen if is_settled(seen) else with_others(seen, kernel.netns_fd(HOST))
 
 
 def look_at_owners(records: Records) -> frozenset[str]:
@@ -111,15 +111,19 @@ def _segments(records: Records) -> Iterator[Segment]:
             yield Segment(name, segment.record(), segment.users())
 
 
-def _with_others(seen: Seen, host: int) -> Seen:
+def with_others(seen: Seen, host: int) -> Seen:
     """Walks over every namespace that is seen from here, each once, but for the node's own."""
     found: dict[int, Netns | None] = {os.fstat(host).st_ino: None}
     directories: set[str] = set()
+    sees_all = seen.sees_all
     for path in _paths(seen.attachments):
         try:
             fd = netns.open_netns(path)
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # gone meanwhile, or the mount of one that is gone
+        except OSError:
+            sees_all = False  # such as that of a process that we may not look into
+            continue
         try:
             directories.add(os.path.dirname(path))
             inode = os.fstat(fd).st_ino
@@ -128,7 +132,7 @@ def _with_others(seen: Seen, host: int) -> Seen:
         finally:
             os.close(fd)
     others = tuple(each for each in found.values() if each)
-    return replace(seen, others=others, directories=frozenset(directories))
+    return replace(seen, others=others, directories=frozenset(directories), sees_all=sees_all)
 
 
 def _paths(records: Iterable[Record | Delegation]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from functools import cached_property
 
 from underlay.claims import Claimed
 from underlay.cni.several.record import Delegation
@@ -49,7 +50,7 @@ class Netns:
     on_node: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Seen:
     """A node at one moment, `now` in seconds since the epoch.
 
@@ -81,9 +82,13 @@ class Seen:
 
     def link(self, dev: str) -> Link | None:
         """The node's link of that name."""
-        return next((link for link in self.links if link.name == dev), None)
+        return self._by_name.get(dev)
 
-    @property
+    @cached_property
+    def _by_name(self) -> dict[str, Link]:
+        return {link.name: link for link in self.links}
+
+    @cached_property
     def owners(self) -> frozenset[str]:
         """Of whom there is a record, readable or not: of attachments, and of the node in its segments."""
         segments = (segment.record.owner for segment in self.segments if segment.record)
@@ -91,13 +96,13 @@ class Seen:
             [*(each.owner for each in self.records), *(each.owner for each in self.unreadable), *segments]
         )
 
-    @property
+    @cached_property
     def wanted(self) -> frozenset[Object]:
         """What some record says has to be there."""
         every = (*self.records, *(segment.record for segment in self.segments if segment.record))
         return frozenset(obj for record in every for obj in (*record.plan.objects, *record.claims))
 
-    @property
+    @cached_property
     def underlays(self) -> tuple[Underlay, ...]:
         """The node's links as what may carry a segment."""
         return tuple(Underlay(link, self.addresses.get(link.index, ())) for link in self.links)
