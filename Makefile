@@ -12,7 +12,7 @@ help: ## list the targets
 demo: build ## a cluster in namespaces: what a macvlan pod reaches without the plugin, and with it
 	@scripts/as-root $(BIN)/underlay lab demo
 
-test: check ## everything: check, then unit, repo and netns tests (ARGS='-k veth' picks some)
+test: check ## everything: check, then all tests (ARGS='-k veth' picks some)
 	scripts/isolated $(BIN)/pytest $(ARGS)
 
 check: build ## format, lint, types, layers
@@ -21,8 +21,8 @@ check: build ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-unit: build ## the tests that need no kernel: unit and repo
-	$(BIN)/pytest tests/unit tests/repo $(ARGS)
+unit: build ## the tests that need no kernel: unit, repo and chart
+	$(BIN)/pytest tests/unit tests/repo tests/chart $(ARGS)
 
 netns: build ## the tests on a real kernel, in namespaces of their own
 	scripts/isolated $(BIN)/pytest tests/netns $(ARGS)
