@@ -4,7 +4,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
-.PHONY: help demo test check unit netns bench format lock build clean
+.PHONY: help demo test check unit netns e2e bench format lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ unit: build ## the tests that need no kernel: unit, repo and chart
 
 netns: build ## the tests on a real kernel, in namespaces of their own
 	scripts/isolated $(BIN)/pytest tests/netns $(ARGS)
+
+e2e: build ## the tests with real container runtimes, containerd and podman
+	scripts/isolated $(BIN)/pytest tests/e2e $(ARGS)
 
 bench: build ## what ADD and DEL cost, against the kernel alone (ARGS='-n 100 --json FILE', ARGS=--help)
 	@scripts/isolated $(BIN)/python -m bench $(ARGS)

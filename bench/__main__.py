@@ -14,51 +14,59 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import report
-from bench.cases import Bench
+from bench.cases import Bench, Measured, Options
 from bench.errors import BenchError
 from bench.floor import Floor, build
 from bench.stage import Stage
 from underlay.lab.errors import LabError
+from underlay.plugins import PLUGINS
 
-MAX_FLOORS = 8
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str]) -> int:
-    options = _options(argv)
+    options, json = _options(argv)
+    measured = Measured()
     try:
-        bench = _measured(options, Console(stderr=True))
+        _measure(options, measured, Console(stderr=True))
     except (BenchError, LabError) as error:
         print(f"underlay: make bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    print(report.markdown(bench.series, bench.bursts), end="")
-    if options.json:
-        options.json.write_text(report.as_json(bench.series, bench.bursts), encoding="utf-8")
+    finally:  # minutes of measuring are not lost by what comes last
+        if measured != Measured():
+            print(report.markdown(measured), end="")
+        if json:
+            json.write_text(report.as_json(measured), encoding="utf-8")
     return 0
 
 
-def _options(argv: Sequence[str]) -> argparse.Namespace:
+def _options(argv: Sequence[str]) -> tuple[Options, Path | None]:
     parser = argparse.ArgumentParser(
         "make bench", description="What a call costs, against the kernel alone."
     )
     add = parser.add_argument
     add("-n", type=_positive, default=50, metavar="TURNS", help="of each contestant (50)")
+    add("--pods", type=_levels, default="0,100,250,500", metavar="N,…", help="on the node (0,100,250,500)")
     add(
-        "--pods", type=_levels, default=[0, 100, 250, 500], metavar="N,…",
-        help="that are on the node already (0,100,250,500)",
-    )  # fmt: skip
-    add("--burst", type=_positive, default=50, metavar="WIDTH", help="ADDs at once (50)")
-    add(
-        "--only",
-        type=_pattern,
-        default=re.compile(""),
-        metavar="REGEX",
-        help="cases whose title has it: 'veth, IPv4'",
+        "--bursts", type=_counts, default="1,2,4,8,16,32", metavar="N,…", help="ADDs at once (1,2,4,8,16,32)"
     )
+    add("--subnets", type=_counts, default="4,10,100,1000", metavar="N,…", help="hijacked (4,10,100,1000)")
+    add("--life", type=_positive, default=1000, metavar="N", help="ADDs and DELs of one agent (1000)")
+    add("--only", type=_pattern, default="", metavar="REGEX", help="cases whose title has it: 'veth, IPv4'")
+    add("--peer", type=_peer, default="", metavar="DIR", help="with another veth and router to compare")
     add("--json", type=Path, metavar="FILE", help="write every time that was taken")
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    return Options(
+        turns=given.n,
+        levels=given.pods,
+        widths=given.bursts,
+        subnets=given.subnets,
+        life=given.life,
+        only=given.only,
+        peer=given.peer,
+    ), given.json
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -81,21 +89,30 @@ def _levels(text: str) -> list[int]:
     return sorted({int(number) for number in numbers})
 
 
-def _measured(options: argparse.Namespace, console: Console) -> Bench:
+def _counts(text: str) -> list[int]:
+    return sorted({_positive(number) for number in text.split(",")})
+
+
+def _peer(text: str) -> str:
+    if text and not any(os.access(os.path.join(text, plugin), os.X_OK) for plugin in PLUGINS):
+        raise argparse.ArgumentTypeError(
+            f"{text} has no executable of the name of a plugin: {', '.join(PLUGINS)}"
+        )
+    return os.path.abspath(text) if text else ""
+
+
+def _measure(options: Options, measured: Measured, console: Console) -> None:
     with ExitStack() as left:
         directory = left.enter_context(tempfile.TemporaryDirectory(prefix="underlay-bench-", dir="/run"))
         program = build(directory)
         stage = Stage(directory)
         left.callback(stage.down)
         stage.up()
-        count = min(os.cpu_count() or 1, MAX_FLOORS)
-        floors = [left.enter_context(closing(Floor(program, stage.node.netns))) for _ in range(count)]
-        bench = Bench(stage, program, floors, options.n, options.burst, options.only)
-        for what in bench.measure(options.pods):
-            console.print(what, style="dim")
-        if not bench.series and not bench.bursts:
-            raise BenchError(f"no case has {options.only.pattern} in its title")
-        return bench
+        floor = left.enter_context(closing(Floor(program, stage.node.netns)))
+        for what in Bench(stage, program, floor, options, measured).measure():
+            console.print(what, style="dim", highlight=False)
+    if measured == Measured():
+        raise BenchError(f"no case has {options.only.pattern} in its title")
 
 
 if __name__ == "__main__":

@@ -1,117 +1,136 @@
-"""Times as a table in Markdown, with ratios of medians, and as JSON with every time that was taken."""
+"""What was measured as tables in Markdown, with ratios of medians, and as JSON with every time."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from statistics import median, quantiles
 
-from bench.contest import FLOOR, Series
+from bench.cases import AT_ONCE, ONE_CALL, PODS, SEVERAL, STARTS, SUBNETS, WITHIN, Measured
+from bench.contest import Medians, Series, medians
 from bench.crowd import Burst
+from bench.health import Look
+from bench.machine import machine
+from bench.programs import BARE_PYTHON, FLOOR, PEER
+from bench.several import ONE_BY_ONE
+from bench.table import table
+from bench.targets import MB, Target, targets
 
 MS = 1_000_000  # ns
 SECOND = 1_000_000_000
+BASES = {
+    ONE_CALL: FLOOR,
+    SUBNETS: FLOOR,
+    PODS: FLOOR,
+    WITHIN: "kernel",
+    STARTS: BARE_PYTHON,
+    SEVERAL: ONE_BY_ONE,
+}
 
 
-def markdown(series: Sequence[Series], bursts: Sequence[Burst]) -> str:
-    """Both tables; an empty one is left out."""
-    return "\n\n".join(filter(None, [_machine_text(), _times(series), _rates(bursts)])) + "\n"
+def markdown(measured: Measured) -> str:
+    """A table for each topic that something was measured of, and the targets."""
+    by_topic = groupby(measured.series, key=lambda each: each.case.topic)
+    tables = {topic: _times(list(series)) for topic, series in by_topic}
+    tables |= {AT_ONCE: _rates(measured.bursts), "The agent": _health(measured.health)}
+    tables["Targets"] = _targets(targets(measured))
+    parts = (f"### {topic}\n\n{text}" for topic, text in tables.items() if text)
+    return "\n\n".join([_machine_text(), *parts]) + "\n"
 
 
-def as_json(series: Sequence[Series], bursts: Sequence[Burst]) -> str:
-    """All that was measured, in ns, so that other figures can be made of it."""
+def as_json(measured: Measured) -> str:
+    """All that was measured, in ns and bytes, so that other figures can be made of it."""
     what = {
         "machine": machine(),
-        "series": [each._asdict() for each in series],
-        "bursts": [each._asdict() for each in bursts],
+        "series": [_with_case(each) for each in measured.series],
+        "bursts": [_with_case(each) for each in measured.bursts],
+        "health": [{"calls": each.calls, **each.taken._asdict()} for each in measured.health],
+        "targets": [{**each._asdict(), "is_met": each.is_met} for each in targets(measured)],
     }
     return json.dumps(what, indent=1) + "\n"
 
 
-def machine() -> dict[str, str | int]:
-    return {
-        "kernel": platform.release(),
-        "cpus": os.cpu_count() or 0,
-        "cpu": _cpu(),
-        "python": platform.python_version(),
-    }
-
-
-def _cpu() -> str:
-    """The name of the processor, "" where the kernel does not tell it so."""
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        names = (line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-        return next(names, "")
+def _with_case(each: Series | Burst) -> dict[str, object]:
+    return {**each.case._asdict(), **{key: what for key, what in each._asdict().items() if key != "case"}}
 
 
 def _machine_text() -> str:
     here = machine()
     return (
-        f"Linux {here['kernel']}, {here['cpus']} CPUs ({here['cpu'] or platform.machine()}), Python"
-        f" {here['python']}. Ratios are of medians in one run; × floor is the time as a multiple of what"
-        " the kernel alone takes for the same."
+        f"Linux {here['kernel']}, {here['cpus']} CPUs ({here['cpu']}), Python {here['python']}."
+        " Ratios are of medians in one run."
     )
 
 
 def _times(series: Sequence[Series]) -> str:
-    medians = {(each.case, each.pods, each.verb, each.who): median(each.times) for each in series}
-    fewest = {each.case: min(s.pods for s in series if s.case == each.case) for each in series}
+    """The series of one topic."""
+    times = medians(series)
+    base = BASES[series[0].case.topic]
+    fewest = min(each.case.pods for each in series)
+    places = {title: place for place, title in enumerate(dict.fromkeys(each.case.title for each in series))}
     rows = []
-    for each in sorted(series, key=lambda s: (list(fewest).index(s.case), s.verb, s.pods)):
+    for each in sorted(series, key=lambda s: (places[s.case.title], s.verb, s.case.pods)):
         mine = median(each.times)
-        floor = medians.get((each.case, each.pods, each.verb, FLOOR))
-        quiet = medians[each.case, fewest[each.case], each.verb, each.who]
-        figures = (_ms(min(each.times)), _ms(mine), _ms(_percentile95(each.times)))
-        is_full = each.pods > fewest[each.case]
-        ratios = (_ratio(mine, floor) if each.who != FLOOR else "", _ratio(mine, quiet) if is_full else "")
-        rows.append((each.case, each.verb, str(each.pods), each.who, *figures, *ratios))
-    head = ("case", "verb", "pods", "who", "min ms", "median ms", "p95 ms", "× floor", "× fewest pods")
-    return _table(head, rows, words=(0, 1, 3))
+        quiet = times.get((each.case._replace(pods=fewest), each.verb, each.who))
+        rows.append(
+            (
+                *(each.case.title, each.verb, str(each.case.pods), each.who),
+                *(f"{ns / MS:.2f}" for ns in (min(each.times), mine, _percentile95(each.times))),
+                _ratio(mine, _of(times, each, base)),
+                _ratio(mine, _of(times, each, PEER)),
+                _ratio(mine, quiet if each.case.pods > fewest else None),
+            )
+        )
+    head = ("case", "verb", "pods", "who", "min ms", "median ms", "p95 ms")
+    return table((*head, f"× {base}", f"× {PEER}", f"× {fewest} pods"), rows, words=(0, 1, 3))
 
 
-def _rates(bursts: Sequence[Burst]) -> str:
-    floors = {(each.case, each.width): each for each in bursts if each.who == FLOOR}
-    rows = []
-    for each in bursts:
-        alone, together = _rate(each.width, each.one_by_one), _rate(each.width, each.at_once)
-        floor = floors[each.case, each.width]
-        bases = (floor.one_by_one, floor.at_once) if each.who != FLOOR else ()
-        ratios = [_ratio(together, _rate(each.width, base)) for base in bases] or ["", ""]
-        figures = (f"{alone:.0f}", f"{together:.0f}", _ratio(together, alone))
-        rows.append((each.case, str(each.width), each.who, *figures, *ratios))
-    head = ("case", "ADDs", "who", "one by one /s", "at once /s", "× own one by one")
-    return _table((*head, "× floor one by one", "× floor at once"), rows, words=(0, 2))
+def _of(times: Medians, each: Series, who: str) -> float | None:
+    """What `who` took for the same; that of an interpreter that does nothing is one for all verbs."""
+    verb = "start" if who == BARE_PYTHON else each.verb
+    return None if each.who == who else times.get((each.case, verb, who))
 
 
 def _percentile95(times: Sequence[int]) -> float:
     return quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
 
 
-def _rate(width: int, times: Sequence[int]) -> float:
-    """ADDs in a second."""
-    return width * SECOND / median(times)
+def _rates(bursts: Sequence[Burst]) -> str:
+    """ADDs in a second, and those as a multiple of the floor's; a column for each width."""
+    rates = {(each.case, each.who, each.width): each.width * SECOND / median(each.times) for each in bursts}
+    widths = sorted({each.width for each in bursts})
+    rows = []
+    for case, who in dict.fromkeys((each.case, each.who) for each in bursts):
+        mine = [rates[case, who, width] for width in widths]
+        rows.append((case.title, who, "ADD/s", *(f"{rate:.0f}" for rate in mine)))
+        for base in (FLOOR, PEER):
+            theirs = [rates.get((case, base, width)) for width in widths]
+            if who != base and all(theirs):
+                rows.append((case.title, who, f"× {base}", *map(_ratio, mine, theirs)))
+    return table(("case", "who", "", *(f"{width} at once" for width in widths)), rows, words=(0, 1, 2))
 
 
-def _ms(ns: float) -> str:
-    return f"{ns / MS:.2f}"
+def _health(looks: Sequence[Look]) -> str:
+    rows = (
+        (str(look.calls), str(look.calls), f"{look.taken.rss / MB:.1f}", *map(str, look.taken[1:]))
+        for look in looks
+    )
+    return table(("ADDs", "DELs", "RSS MB", "threads", "descriptors"), rows, words=())
+
+
+def _targets(found: Sequence[Target]) -> str:
+    rows = (
+        (
+            each.what,
+            f"{'≥' if each.is_least else '≤'} {each.limit:g} {each.unit}",
+            f"{each.measured:.2f}",
+            "met" if each.is_met else "NOT MET",
+        )
+        for each in found
+    )
+    return table(("what", "target", "measured", ""), rows, words=(0, 1, 3))
 
 
 def _ratio(mine: float, base: float | None) -> str:
     return f"{mine / base:.2f}" if base else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int]) -> str:
-    """A Markdown table that reads well as text, too. `words` are the columns that hold no numbers."""
-    lines = [tuple(head), *map(tuple, rows)]
-    if len(lines) == 1:
-        return ""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = tuple("-" * width if at in words else f"{'-' * (width - 1)}:" for at, width in enumerate(widths))
-    aligned = (
-        (text.ljust(width) if at in words else text.rjust(width))
-        for line in (lines[0], rule, *lines[1:])
-        for at, (text, width) in enumerate(zip(line, widths, strict=True))
-    )
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in zip(*[aligned] * len(widths), strict=True))

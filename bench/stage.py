@@ -5,31 +5,29 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from bench.agent import Agent
 from bench.errors import BenchError
+from underlay.agent.background import Background
 from underlay.install import install
 from underlay.lab.addresses import subnets
 from underlay.lab.namespace import Netns, create, delete
 from underlay.lab.pod import Json, Pod
-from underlay.lab.topology import GATEWAY, Host, Lan, Node
+from underlay.lab.topology import Host, Lan, Node
 from underlay.netlink.facts import NodeKernel
 from underlay.netlink.watch import Watch
 from underlay.oneshot import OwnNode
 
 LAN = subnets("10.6.0.0/16", "fd00:6::/64")
-NODE_NUMBER, PEER_NUMBER = 11, 12
+NODE_NUMBER, OTHER_NUMBER = 11, 12
 FIRST_POD = 1000  # on the LAN
-PEER = LAN.host(PEER_NUMBER).v4  # another node, which is there to be sent to
-NIC = "eth0"
+OTHER_NODE = LAN.host(OTHER_NUMBER).v4  # another node, which is there to be sent to
 PATIENCE, POLL = 120, 0.02  # seconds
-EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class Calls:
     pod: Pod
     ifname: str
     stdin: bytes
+    path: str = "/opt/cni/bin"  # of plugins
 
     def environment(self, verb: str) -> dict[str, str]:
         return {
@@ -47,7 +46,7 @@ class Calls:
             "CNI_CONTAINERID": self.pod.container_id,
             "CNI_NETNS": self.pod.netns.path,
             "CNI_IFNAME": self.ifname,
-            "CNI_PATH": "/opt/cni/bin",
+            "CNI_PATH": self.path,
             "CNI_ARGS": self.pod.cni_args,
         }
 
@@ -63,6 +62,7 @@ class ClosableNode(OwnNode):
     def __init__(self, state: str) -> None:
         super().__init__(state)
         self.memory = self.watch = Watch(self._host)
+        self.background = Background()
 
     def close(self) -> None:
         self.watch.close()
@@ -80,25 +80,21 @@ class Stage:
         self.lan = Lan(Netns("bench-lan"), LAN)
         self.node = Node(Netns("bench-node"), (self.lan,), NODE_NUMBER)
         self._next_pod = FIRST_POD
-        self._agent: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
-        peer = Host(Netns("bench-peer"), self.lan, PEER_NUMBER)
-        self._create(self.lan.netns, self.node.netns, peer.netns)
+        other = Host(Netns("bench-other"), self.lan, OTHER_NUMBER)
+        self._create(self.lan.netns, self.node.netns, other.netns)
         self.lan.up()
         self.node.up()
-        peer.up()
+        other.up()
 
     def _create(self, *namespaces: Netns) -> None:
         self.made += namespaces
         create(*namespaces)
 
     def down(self) -> None:
-        if self._agent:
-            self._agent.terminate()
-            self._agent.wait()
-        if "own" in vars(self):
-            self.own.close()
+        for started in vars(self).keys() & {"agent", "own"}:
+            vars(self)[started].close()
         delete(*(netns for netns in self.made if netns.exists))
 
     @cached_property
@@ -107,18 +103,9 @@ class Stage:
             return ClosableNode(self.state)
 
     @cached_property
-    def agent(self) -> str:
-        """The socket of an agent, which is started for it."""
-        path = os.path.join(self.directory, "agent.sock")
-        command = [sys.executable, "-m", "underlay", "agent", "--socket", path, "--state", self.state]
-        with open(os.path.join(self.directory, "agent.log"), "wb") as log:
-            self._agent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
-        deadline = time.monotonic() + PATIENCE
-        while not os.path.exists(path):
-            if self._agent.poll() is not None or time.monotonic() > deadline:
-                raise BenchError(f"the agent does not start: {' '.join(command)}")
-            time.sleep(POLL)
-        return path
+    def agent(self) -> Agent:
+        """The agent that answers the calls of contestants."""
+        return Agent(os.path.join(self.directory, "agent.sock"), self.state)
 
     @property
     def state(self) -> str:
@@ -162,43 +149,8 @@ class Stage:
                     raise BenchError(f"the kernel has not removed {len(pods)} pods in {PATIENCE} s")
                 time.sleep(POLL)
 
-    def plug(self, pods: Sequence[Pod], versions: Sequence[int]) -> None:
-        """Gives each pod a macvlan NIC on the LAN, with an address and a default of these IP versions."""
-        self.node.netns.ip(
-            *(f"link add {NIC} link {NIC} netns {pod.netns.name} type macvlan mode bridge" for pod in pods)
-        )
-        for pod in pods:
-            # Hundreds of pods that look for a router would be what is measured.
-            pod.netns.sysctl({f"ipv6/conf/{NIC}/{key}": 0 for key in ("accept_ra", "router_solicitations")})
-            gateways = (LAN.host(GATEWAY).of(version) for version in versions)
-            pod.netns.ip(
-                *(f"addr add {_address(pod, version)} dev {NIC}" for version in versions),
-                f"link set {NIC} up",
-                *(f"route add default via {gateway} dev {NIC}" for gateway in gateways),
-            )
-
-    def macvlan_result(self, pod: Pod, versions: Sequence[int]) -> Json:
-        """What the plugin macvlan would have answered for the NIC of `plug`."""
-        return {
-            "cniVersion": "1.0.0",
-            "interfaces": [{"name": NIC, "sandbox": pod.netns.path}],
-            "ips": [
-                {
-                    "interface": 0,
-                    "address": _address(pod, version),
-                    "gateway": str(LAN.host(GATEWAY).of(version)),
-                }
-                for version in versions
-            ],
-            "routes": [{"dst": EVERYTHING[version]} for version in versions],
-        }
-
     @contextmanager
     def kernel(self, pod: Pod) -> Iterator[NodeKernel]:
         """The kernel as a call for this pod sees it."""
         with self.own.kernel(pod.netns.path) as kernel:
             yield kernel
-
-
-def _address(pod: Pod, version: int) -> str:
-    return LAN.interface(int(pod.name), version)

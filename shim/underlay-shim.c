@@ -364,7 +364,8 @@ static char *read_python_file(char *text, size_t room)
 /* Becomes the interpreter; returns where there is none. As isolated as the launcher of install.py is. */
 static void become_python(const char *name)
 {
-    static char program[] = "import sys\n"
+    static char program[] = "import gc, sys\n"
+                            "gc.disable()\n" /* one call is over before a collection would pay */
                             "sys.path.insert(0, sys.argv[2])\n"
                             "from underlay.oneshot import main\n"
                             "sys.exit(main(sys.argv[1]))\n";

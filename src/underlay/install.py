@@ -59,10 +59,12 @@ def _write(name: str, content: bytes, bin_dir: str, mode: int = 0o755) -> str:
 def launcher(name: str, python: str, package_dir: str) -> str:
     """The text of an executable: this interpreter, this package, whatever the directory and the PATH.
 
-    -I -S leaves out the user's and the site's settings, which are none of a plugin's business.
+    -I -S leaves out the user's and the site's settings, which are none of a plugin's business. One call is
+    over before a garbage collection would pay.
     """
     program = f"""
-import sys
+import gc, sys
+gc.disable()
 sys.path.insert(0, {package_dir!r})
 from underlay.oneshot import main
 sys.exit(main({name!r}))

@@ -50,6 +50,10 @@ class Log:
         self._context = context
         self._threshold = _rank(options.level)
 
+    def another(self, options: LogOptions, **context: Any) -> Log:
+        """The log of another plugin, which is called on the way."""
+        return Log(options, **context)
+
     def event(self, event: str, /, level: str = "info", **fields: Any) -> None:
         """Log one event, a short name with dashes; a disk that refuses the line is no error."""
         if _rank(level) < self._threshold:

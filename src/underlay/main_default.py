@@ -32,6 +32,9 @@ def loses(claim: MainDefault, claims: Collection[MainDefault], holders: set[str]
     none of ours was chained to counts too: it is left alone, and a later one of ours gives way to it.
     Somebody always keeps it: a pod without any default reaches nobody.
     """
+    asked = {other.dev for other in claims if other.is_asked and other.dev in holders}
+    if asked:
+        return claim.dev not in asked
     preferred = [other.prefers for other in claims if other.prefers in holders]
     if preferred:
         return claim.dev != max(preferred, key=nic_order)

@@ -12,25 +12,28 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from underlay import netns
-from underlay.cni.call import Call, about, read_call, stated_version
-from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, as_json
-from underlay.cni.keys import Keys, log_options
+from underlay.cni.call import about, read_call, stated_version
+from underlay.cni.document import shown
+from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, UnsupportedField, as_json
+from underlay.cni.logs import log_of
 from underlay.cni.plugin import Memory
 from underlay.cni.request import Request
 from underlay.cni.verbs import carry_out, finish
-from underlay.log import Log, LogOptions
 from underlay.netlink.facts import NodeKernel
 from underlay.netlink.late import Background
 from underlay.netlink.pool import SocketPool
 from underlay.plugins import PLUGINS
 from underlay.records import Records
 
+if TYPE_CHECKING:
+    from underlay.cni.cluster import Cluster
+
 STATE = "/run/underlay"
-LOGS = "/var/log/underlay"
 EXECUTION = 30.0  # seconds that another plugin may take
+CHROOT_FAILURES = (125, 126, 127)  # exit codes of chroot(1) where it has not begun the program
 
 
 class HostNode:
@@ -44,6 +47,7 @@ class HostNode:
         self._host = host
         self._state = state
         self._may_be_pod = may_be_pod
+        self.root = ""  # another one for an agent in a container
         self.memory: Memory | None = None
         self.background: Background | None = None
         self.pool: SocketPool | None = None
@@ -85,7 +89,7 @@ class HostNode:
         with netns.entered(self._host):  # this thread's namespace is the one that the plugin starts in
             try:
                 done = subprocess.run(
-                    [path],
+                    ["chroot", self.root, path] if self.root else [path],
                     input=stdin,
                     env={**os.environ, **env},
                     stdout=subprocess.PIPE,
@@ -98,12 +102,19 @@ class HostNode:
                 ) from None
             except OSError as error:
                 raise IoFailure(f"executing {path}: {error.strerror}") from error
+        if self.root and done.returncode in CHROOT_FAILURES and not done.stdout:
+            raise IoFailure(f"executing {path} in {self.root}: chroot could not")
         return done.returncode, done.stdout
 
     def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
         from underlay.kube import pod_annotations
 
         return pod_annotations(namespace, name, kubeconfig)
+
+    def cluster(self, kubeconfig: str) -> Cluster:
+        raise UnsupportedField(
+            f"kubeconfig: {shown(kubeconfig)} is not supported yet; give the networks in nadDir"
+        )
 
     @contextmanager
     def scratch(self) -> Iterator[NodeKernel]:
@@ -171,19 +182,6 @@ def _as_json(error: Exception, stdin: bytes) -> dict[str, Any]:
 def may_be_pod(env: Mapping[str, str]) -> bool:
     """Whether the caller says that the pod's namespace may be the node's own."""
     return env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true")
-
-
-def log_of(name: str, call: Call, make: Callable[..., Log] = Log) -> Log:
-    """The log of a call of the plugin of that name, with what every line of it says."""
-    default = f"{LOGS}/{name}.log"
-    try:
-        options = log_options(Keys(call.config), default)
-    except CniError:
-        options = LogOptions(file=default)  # the verbs that need it right say so, DEL needs nothing
-    context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
-    if pod := call.args.get("K8S_POD_NAME"):
-        context["pod"] = f"{call.args.get('K8S_POD_NAMESPACE', '')}/{pod}"
-    return make(options, plugin=name, verb=call.command, **context)
 
 
 def main(name: str) -> int:

@@ -20,13 +20,16 @@ class MainDefault:
     `migrate` is the configuration's `migrate_route`. For most NICs: −1 the first by order keeps the
     default, 0 this one keeps it, 1 this one leaves it to any other. For one that `takes_over`: −1 it
     takes the default from those before it by order, 0 from none, 1 from all. `prefers` names the NIC
-    that shall have it before all others, if it has one.
+    that shall have it before all others, if it has one. The claim is made for the IP `versions`; `is_asked`
+    is one that the pod itself makes, which goes before all configurations.
     """
 
     dev: str
     migrate: int
     takes_over: bool = False
     prefers: str = ""
+    versions: tuple[int, ...] = (4, 6)
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

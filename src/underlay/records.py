@@ -5,7 +5,8 @@ network namespace of the node (a lab has several nodes on one machine). Beside t
 the segments that pods share, `<plugin>:<name>/`, with a record of what the node has made for all
 of them, and in `users/` a file for each attachment that needs it. The directories are the locks as
 well: a container's for its attachments, a segment's for its members, the host's for what all pods
-share. They exist only while something is in them.
+share. They exist only while something is in them. What the plugin `underlay` has called other plugins
+with is in `underlay:<container id>/`, which is a lock of its own.
 """
 
 from __future__ import annotations
@@ -26,17 +27,16 @@ from underlay.cni.errors import IoFailure
 from underlay.locks import exclusive, shared
 from underlay.objects import Object, Route, Rule, as_json, from_json, typed
 from underlay.plan import MainDefault, Plan
+from underlay.store import UNREADABLE, Store
 from underlay.values import dataclass
 
 FORMAT = 1
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 DISPLACED = "displaced.json"
-UNFINISHED = ".tmp"
-OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers")  # the fields of a MainDefault
+OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers", "versions", "is_asked")  # fields of a MainDefault
 LATER = ("ipam", "segment", "result")  # fields that only some records have
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 USERS = "users"
-ENCODER = json.JSONEncoder(check_circular=False)  # a third faster, and nothing in a record refers to itself
+DELEGATES = "underlay:"  # before a container's id: what `underlay` has called other plugins with
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
 
 
@@ -94,65 +94,53 @@ def record_name(network: str, ifname: str, plugin: str) -> str:
     return name if len(name.encode()) <= NAME_MAX - 4 else f"{_hashed(network)}:{ifname}:{plugin}.json"
 
 
-class PodRecords:
+class PodRecords(Store):
     """The records of one container, while its lock is held; and what was taken out of its main table.
 
-    Nobody else writes there meanwhile, so each file is read once, and what was written not at all.
+    Nobody else writes there meanwhile, so each is read once, and what was written not at all.
     """
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        super().__init__(directory)
         self._records: dict[str, Record | None] = {}
         self._displaced: Displaced | None = None
-        try:
-            self._files = set(os.listdir(directory))
-        except FileNotFoundError:
-            self._files = set()
 
     def read(self, name: str) -> Record | None:
         """The record, None where there is none or it can't be read (damaged, or of a newer format)."""
         if name not in self._records:
-            self._records[name] = self._decoded(name) if name in self._files else None
+            self._records[name] = self._decoded(name) if self.has(name) else None
         return self._records[name]
 
     def _decoded(self, name: str) -> Record | None:
         try:
-            return decode(self._load(name))
+            return decode(self.load(name))
         except UNREADABLE:
             return None
 
     def names(self) -> list[str]:
-        return sorted(name for name in self._files if RECORD.fullmatch(name))
+        return [name for name in self.listed() if RECORD.fullmatch(name)]
 
     def all(self) -> list[Record]:
         """Every record that can be read."""
         return [record for name in self.names() if (record := self.read(name))]
 
     def write(self, record: Record) -> None:
-        self._store(record.name, encode(record))
+        self.store(record.name, encode(record))
         self._records[record.name] = record
 
     def delete(self, name: str) -> None:
-        if name in self._files:
-            with suppress(FileNotFoundError):
-                os.unlink(os.path.join(self._directory, name))
-            self._files.discard(name)
+        super().delete(name)
         self._records.pop(name, None)
-
-    def drop_unfinished(self) -> None:
-        """Removes what a call that was killed has left half written: it had changed nothing yet."""
-        for name in [name for name in self._files if name.endswith(UNFINISHED)]:
-            self.delete(name)
 
     def displaced(self) -> Displaced:
         """By NIC, what was taken away from it."""
         if self._displaced is None:
-            self._displaced = self._read_displaced() if DISPLACED in self._files else {}
+            self._displaced = self._read_displaced() if self.has(DISPLACED) else {}
         return self._displaced
 
     def _read_displaced(self) -> Displaced:
         try:
-            raw = self._load(DISPLACED).items()
+            raw = self.load(DISPLACED).items()
             return {dev: Taken(each["index"], tuple(map(from_json, each["objects"]))) for dev, each in raw}
         except UNREADABLE:
             return {}
@@ -164,27 +152,10 @@ class PodRecords:
             if taken.objects
         }
         if raw:
-            self._store(DISPLACED, raw)
+            self.store(DISPLACED, raw)
         else:
             self.delete(DISPLACED)
         self._displaced = {dev: taken for dev, taken in displaced.items() if taken.objects}
-
-    def _load(self, name: str) -> Any:
-        with open(os.path.join(self._directory, name), encoding="utf-8") as file:
-            return json.load(file)
-
-    def _store(self, name: str, value: Any) -> None:
-        path = os.path.join(self._directory, name)
-        text = ENCODER.encode(value).encode()
-        try:
-            with open(path + UNFINISHED, "wb", opener=_for_root_alone) as file:
-                file.write(text)
-            os.rename(path + UNFINISHED, path)
-            self._files.add(name)
-        except OSError as error:
-            with suppress(FileNotFoundError):
-                os.unlink(path + UNFINISHED)
-            raise IoFailure(f"writing the record {path}: {error.strerror}") from error
 
 
 class SegmentRecords(PodRecords):
@@ -244,7 +215,14 @@ class Records:
     def netns_owners(self, netns_id: str) -> set[str]:
         """The containers whose records name that namespace. Reads every record of the node."""
         pods = (PodRecords(os.path.join(self._host, name)) for name in self.containers())
-        return {record.container_id for pod in pods for record in pod.all() if record.netns_id == netns_id}
+        return {
+            record.container_id for pod in pods for record in pod.all() if record.netns_id == netns_id
+        } | {
+            raw["container_id"]
+            for name in self.segments(DELEGATES.removesuffix(":"))
+            for raw in Store(os.path.join(self._host, name)).readable()
+            if raw.get("netns_id") == netns_id and "container_id" in raw
+        }
 
     def containers(self) -> list[str]:
         """The directories that hold records, one for each container."""
@@ -278,6 +256,27 @@ class Records:
             segment.drop_unfinished()
             yield segment
 
+    def delegating(self) -> list[str]:
+        """The containers that have a record of what other plugins were called for their NICs."""
+        return [name.removeprefix(DELEGATES) for name in self.segments(DELEGATES.removesuffix(":"))]
+
+    @contextmanager
+    def delegates(self, container_id: str) -> Iterator[Store]:
+        """Such records of a container, or of a directory that `delegating` named, under a lock of their
+        own: each of the plugins that are called takes the container's."""
+        with exclusive(self._delegates(container_id), self._state):
+            store = Store(self._delegates(container_id))
+            store.drop_unfinished()
+            yield store
+
+    def glimpsed(self, container_id: str) -> Store:
+        """The same without the lock, to look at: each file is whole, and may be another one by now."""
+        return Store(self._delegates(container_id))
+
+    def _delegates(self, container_id: str) -> str:
+        fits = len((DELEGATES + container_id).encode()) <= NAME_MAX
+        return os.path.join(self._host, DELEGATES + (container_id if fits else _hashed(container_id)))
+
     @contextmanager
     def pod(self, container_id: str) -> Iterator[PodRecords]:
         """The records of a container, or of a directory that `containers` named, under its lock."""
@@ -299,10 +298,6 @@ class Records:
         """For the call that removes what all pods of the node share."""
         with exclusive(self._host, self._state):
             yield
-
-
-def _for_root_alone(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def encode(record: Record) -> dict[str, Any]:
@@ -337,11 +332,15 @@ def decode(raw: dict[str, Any]) -> Record:
         plan=Plan(
             present=tuple(map(from_json, plan["present"])),
             node_rules=tuple(rules),
-            defaults=tuple(typed(MainDefault, default) for default in plan["defaults"]),
+            defaults=tuple(map(_default, plan["defaults"])),
             reported=tuple(map(from_json, plan["reported"])),
             notes=tuple(plan["notes"]),
         ),
     )
+
+
+def _default(raw: dict[str, Any]) -> MainDefault:
+    return typed(MainDefault, {**raw, "versions": tuple(raw.get("versions", (4, 6)))})
 
 
 @lru_cache(maxsize=64)

@@ -39,7 +39,7 @@ def parse(keys):
 dies = ModuleType("underlay.plugins.dies")
 dies.PLUGIN = replace(plugins.PLUGINS["veth"], name="dies", parse=parse)
 sys.modules[dies.__name__] = dies
-plugins.NAMES += ("dies",)
+plugins.PLUGINS.names.append("dies")
 main()
 """
 

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from io import StringIO
 from ipaddress import IPv4Address
 from itertools import islice, zip_longest
@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from tests.netns.world import state_of
+from underlay.install import is_built
 from underlay.lab import networks
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.changes import changes
@@ -32,6 +33,8 @@ from underlay.lab.networks import Variant
 from underlay.lab.runtime import Runtime
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS, three_nics, veth
+from underlay.lab.setup import AGENT, PROCESS
+from underlay.lab.standin import StandIn
 from underlay.lab.tables import commands_text, matrix_table, verdict
 
 COMMAND = (sys.executable, "-m", "underlay", "lab")
@@ -58,7 +61,11 @@ ALONE = {
     ),
 }
 
-Matrices = dict[tuple[str, str], list[Line]]  # by the names of scenario and variant
+Matrices = dict[tuple[str, str, str], list[Line]]  # by scenario, variant, and what answers calls
+NO_SHIM = pytest.mark.skipif(
+    not is_built(), reason="the agent: no C compiler has built the shim that asks it"
+)
+BOTH_WAYS = pytest.mark.parametrize("answer", [PROCESS, pytest.param(AGENT, marks=NO_SHIM)])
 
 ALL_SCENARIOS = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
 
@@ -83,28 +90,48 @@ def cluster(lab: Lab) -> Cluster:
 @pytest.fixture
 def here(cluster: Cluster) -> Deployment:
     """The scenario `veth`, on which nothing depends that all have in common."""
-    return Deployment(cluster, veth.SCENARIO)
+    return deployment(cluster, veth.SCENARIO)
 
 
 @pytest.fixture(scope="module")
 def matrices(tmp_path_factory: pytest.TempPathFactory) -> Matrices:
-    """Every scenario in every variant, each on a cluster of its own, so that all wait at once."""
+    """Every scenario in every variant, each on a cluster of its own, so that all wait at once.
+
+    An agent comes to the clusters when all is measured without, and answers for our plugins from then on.
+    """
     found: Matrices = {}
     with ExitStack() as stack:
         labs = [Lab(f"mlab{i}-", tmp_path_factory.mktemp("lab") / "lab") for i in range(len(SCENARIOS))]
         places = [
-            Deployment(built(stack.enter_context(lab)), scenario)
+            deployment(built(stack.enter_context(lab)), scenario)
             for lab, scenario in zip(labs, SCENARIOS, strict=True)
         ]
         for turn in zip_longest(*(scenario.variants for scenario in SCENARIOS)):
-            now = [(here, variant) for here, variant in zip(places, turn, strict=True) if variant]
-            for here, variant in now:
-                here.attach(variant)
-            lines = iter(measure([row for here, _ in now for row in here.rows]))
-            for here, variant in now:
-                found[here.scenario.name, variant.name] = list(islice(lines, len(here.rows)))
-            for here, _ in now:
-                here.detach()
+            found |= measured(zip(places, turn, strict=True), PROCESS)
+        if not is_built():
+            return found
+        for here in places:
+            here.cluster.agent.start()
+        for turn in zip_longest(*(ours(scenario) for scenario in SCENARIOS)):
+            found |= measured(zip(places, turn, strict=True), AGENT)
+    return found
+
+
+def ours(scenario: Scenario) -> list[Variant]:
+    """The variants in which our plugins are called."""
+    return [variant for variant in scenario.variants if variant.complete]
+
+
+def measured(places: Iterable[tuple[Deployment, Variant | None]], answer: str) -> Matrices:
+    """The matrices of one variant on each cluster that has one, whose pods come and go for it."""
+    now, found = [(here, variant) for here, variant in places if variant], {}
+    for here, variant in now:
+        here.attach(variant)
+    lines = iter(measure([row for here, _ in now for row in here.rows]))
+    for here, variant in now:
+        found[here.scenario.name, variant.name, answer] = list(islice(lines, len(here.rows)))
+    for here, _ in now:
+        here.detach()
     return found
 
 
@@ -113,6 +140,10 @@ def built(lab: Lab) -> Cluster:
     cluster = Cluster(lab)
     cluster.build()
     return cluster
+
+
+def deployment(cluster: Cluster, scenario: Scenario) -> Deployment:
+    return Deployment(cluster, scenario, StandIn(cluster))
 
 
 def right(lines: list[Line], family: int) -> list[str]:
@@ -131,11 +162,12 @@ def machine_state() -> dict[str, object]:
 
 
 class TestScenario:
+    @BOTH_WAYS
     @variants(*(made for made in EVERY if made[1].complete))
     def test_every_way_is_right_with_our_plugin(
-        self, matrices: Matrices, scenario: Scenario, variant: Variant
+        self, matrices: Matrices, scenario: Scenario, variant: Variant, answer: str
     ) -> None:
-        lines = matrices[scenario.name, variant.name]
+        lines = matrices[scenario.name, variant.name, answer]
 
         assert [(line.row.text, cell.fault) for line in lines for cell in line.cells if cell.fault] == []
 
@@ -143,14 +175,19 @@ class TestScenario:
     def test_macvlan_alone_gives_as_much_as_is_said_and_no_more(
         self, matrices: Matrices, scenario: Scenario, variant: Variant
     ) -> None:
-        lines = matrices[scenario.name, variant.name]
+        lines = matrices[scenario.name, variant.name, PROCESS]
 
         assert (right(lines, 0), right(lines, 1)) == ALONE[scenario.name]
         assert all(line.is_expected(variant) for line in lines)
 
+    @BOTH_WAYS
     @ALL_SCENARIOS
-    def test_deleting_its_pods_leaves_the_node_as_it_was(self, cluster: Cluster, scenario: Scenario) -> None:
-        here, before = Deployment(cluster, scenario), state_of(cluster.node1.netns)
+    def test_deleting_its_pods_leaves_the_node_as_it_was(
+        self, cluster: Cluster, scenario: Scenario, answer: str
+    ) -> None:
+        here, before = deployment(cluster, scenario), state_of(cluster.node1.netns)
+        if answer == AGENT:
+            cluster.agent.start()
 
         here.attach(scenario.variants[-1])
         here.detach()
@@ -163,7 +200,7 @@ class TestScenario:
     def test_its_matrix_fits_without_breaking_a_line(
         self, matrices: Matrices, scenario: Scenario, variant: Variant, width: int
     ) -> None:
-        lines, output = matrices[scenario.name, variant.name], StringIO()
+        lines, output = matrices[scenario.name, variant.name, PROCESS], StringIO()
 
         Console(file=output, width=width).print(matrix_table(lines, variant, width))
         printed = output.getvalue().splitlines()
@@ -185,10 +222,11 @@ class TestMatrix:
         assert not to_pod.is_expected(WITH)
 
     def test_another_process_finds_the_scenario_again(self, cluster: Cluster) -> None:
-        here = Deployment(cluster, three_nics.SCENARIO)
+        here = deployment(cluster, three_nics.SCENARIO)
         here.attach(three_nics.SCENARIO.variants[0])
 
-        again, variant = deployed(Cluster(Lab(cluster.lab.prefix, cluster.lab.state_dir)), SCENARIOS)
+        found = Cluster(Lab(cluster.lab.prefix, cluster.lab.state_dir))
+        again, variant = deployed(found, SCENARIOS, StandIn(found))
 
         assert (again.scenario, variant) == (here.scenario, three_nics.SCENARIO.variants[0])
         assert again.end("pod1", "net2") == here.end("pod1", "net2")
@@ -214,7 +252,7 @@ class TestChanges:
         )
 
     def test_they_are_those_of_the_newest_nic_and_what_it_took_from_others(self, cluster: Cluster) -> None:
-        here = Deployment(cluster, three_nics.SCENARIO)
+        here = deployment(cluster, three_nics.SCENARIO)
         here.attach(three_nics.SCENARIO.variants[-1])
 
         found = changes(cluster, here.scene.shown)
@@ -250,7 +288,7 @@ class TestTakingDown:
         lab = Lab("tlab-", tmp_path / "lab")
         cluster = built(lab)
         cluster_namespaces = named(lab.prefix)
-        Deployment(cluster, scenario).attach(scenario.variants[-1])
+        deployment(cluster, scenario).attach(scenario.variants[-1])
 
         removed = lab.down()
 
@@ -302,6 +340,45 @@ class TestCommand:
             assert demo.stdout
             assert demo.stdout.readline().startswith("overlay ──")
             demo.send_signal(signal.SIGINT)
+
+    @NO_SHIM
+    def test_demo_has_an_agent_answer_and_leaves_none(self) -> None:
+        done = subprocess.run(
+            [*COMMAND, "demo", "--scenario", "overlay", "--answer", "agent"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "starting an agent …" in done.stdout
+        assert "18 of 18 rows are right with router" in done.stdout
+        assert agents() == []
+
+    @NO_SHIM
+    def test_an_agent_stays_with_the_lab_that_is_up_and_goes_with_it(self) -> None:
+        up = subprocess.run(
+            [*COMMAND, "up", "--answer", "agent"], capture_output=True, text=True, check=False
+        )
+        working = agents()
+        down = subprocess.call([*COMMAND, "down"], stdout=subprocess.DEVNULL)
+
+        assert (up.returncode, up.stderr, down) == (0, "", 0)
+        assert "calls of our plugins are answered by an agent" in " ".join(up.stdout.split())
+        assert len(working) == 1
+        assert agents() == []
+
+    @pytest.mark.parametrize(
+        ("option", "refusal"),
+        [
+            ("--runtime", "there is no runtime docker: there are stand-in, containerd"),
+            ("--answer", "there is no answer docker: there are process, agent"),
+        ],
+    )
+    def test_what_there_is_not_is_refused_with_what_there_is(self, option: str, refusal: str) -> None:
+        done = subprocess.run(
+            [*COMMAND, "up", option, "docker"], capture_output=True, text=True, check=False
+        )
+
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {refusal}\n")
 
     @pytest.mark.parametrize("verb", ["up", "demo"])
     def test_an_unknown_scenario_is_refused_with_those_that_there_are(self, verb: str) -> None:
@@ -389,6 +466,15 @@ class TestCommand:
         assert "namespaces are removed" in done.stdout
 
 
+def agents() -> list[str]:
+    """The commands of all agents of labs that run."""
+    commands = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            commands.append(path.read_bytes().replace(b"\0", b" ").decode())
+    return [command for command in commands if f"underlay agent --socket {STATE_DIR}/" in command]
+
+
 def started_demo(lines: int, *options: str) -> subprocess.Popen[str]:
     """`underlay lab demo` that has begun to build and has printed that many lines."""
     demo = subprocess.Popen(
@@ -410,7 +496,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 class TestVerdict:
     def test_it_names_what_is_wrong(self, matrices: Matrices) -> None:
-        every = matrices["veth", WITHOUT.name]
+        every = matrices["veth", WITHOUT.name, PROCESS]
         lines = [line for line in every if line.row.group in {"network", "second NIC"}]
 
         told = verdict(lines, WITH).plain

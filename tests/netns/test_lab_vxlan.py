@@ -23,6 +23,8 @@ from underlay.lab.networks import Variant
 from underlay.lab.pod import Json
 from underlay.lab.scenario import Deployment
 from underlay.lab.scenarios import veth, vxlan
+from underlay.lab.setup import Setup
+from underlay.lab.standin import StandIn
 from underlay.lab.tables import matrix_table, traces_text
 from underlay.lab.traces import Traces
 
@@ -106,7 +108,7 @@ class TestMatrix:
 
     @pytest.fixture
     def here(self, cluster: Cluster) -> Deployment:
-        here = Deployment(cluster, vxlan.SCENARIO)
+        here = Deployment(cluster, vxlan.SCENARIO, StandIn(cluster))
         here.attach(vxlan.UNICAST)
         return here
 
@@ -247,7 +249,8 @@ class TestTraces:
         )
         output = StringIO()
 
-        right = demo.demo(Lab("vlab-", tmp_path / "lab"), [scenario], Console(file=output, width=80))
+        console = Console(file=output, width=80)
+        right = demo.demo(Lab("vlab-", tmp_path / "lab"), [scenario], Setup(), console)
 
         assert not right
         assert "14 of 14 rows are right" in output.getvalue()

@@ -93,8 +93,15 @@ def scene(world: World) -> Iterator[Scene]:
     host, pod = world.host(lan, HOST).netns, world.netns("pod")
     lan.plug(pod, "eth0", POD)
     pod.ip("addr flush dev eth0 scope global")
+    assert until(lambda: forwards_to_all(lan.netns))
     with ExitStack() as stack:
         yield Scene(world, lan, host, pod, stack)
+
+
+def forwards_to_all(lan: Netns) -> bool:
+    """The kernel opens the port of a new link a moment after the link is up: what comes before is lost."""
+    ports = lan.run("bridge", "link").splitlines()
+    return all("state forwarding" in port for port in ports)
 
 
 def index_of(netns: Netns, dev: str) -> int:

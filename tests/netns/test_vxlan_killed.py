@@ -17,7 +17,7 @@ from tests.netns.world import Footprint, Inside, World, failures, files
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.connectivity import Probe, Server
 from underlay.lab.namespace import Netns
-from underlay.records import UNFINISHED
+from underlay.store import UNFINISHED
 
 
 @pytest.fixture

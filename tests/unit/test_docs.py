@@ -27,13 +27,16 @@ from underlay.cni.call import SUPPORTED
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError
 from underlay.cni.keys import NO_ALIASES, Alias, Aliases, Keys, log_options
-from underlay.cni.plugin import Attachment, ChainedPlugin, MainPlugin, Membership
+from underlay.cni.logs import LOGS
+from underlay.cni.plugin import Attachment, ChainedPlugin, MainPlugin, Membership, MetaPlugin
 from underlay.cni.probing import Patience, Probing, refuse_conflict, refuse_silent_gateways
 from underlay.cni.result import IpConfig, Result
 from underlay.cni.value import Network, Value
 from underlay.log import LEVELS, LogOptions
+from underlay.networks.conflist import read_conflist
+from underlay.networks.manifests import definitions_in
 from underlay.objects import IP, Ns
-from underlay.oneshot import LOGS, STATE, answer
+from underlay.oneshot import STATE, answer
 from underlay.plugins import PLUGINS
 from underlay.plugins.routetable import OF_MAIN
 from underlay.plugins.vxlan_config import parse as parse_networks
@@ -45,6 +48,7 @@ T = TypeVar("T")
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*.conflist"))
+MANIFESTS = sorted((ROOT / "docs/examples").glob("*.yaml"))
 REFERENCE = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
 JOURNEYS = (ROOT / "docs/how-a-packet-travels.md").read_text(encoding="utf-8")
 NOTHING = "\N{EN DASH}"
@@ -358,10 +362,20 @@ def listed_plugins(path: Path) -> list[dict[str, Any]]:
 def test_every_example_is_a_chain_that_we_understand_whole(path: Path) -> None:
     first, *chained = listed_plugins(path)
 
-    assert isinstance(PLUGINS.get(first["type"]), MainPlugin | None)
+    assert isinstance(PLUGINS.get(first["type"]), MainPlugin | MetaPlugin | None)
     assert all(isinstance(PLUGINS[each["type"]], ChainedPlugin) for each in chained)
     assert [each for each in (first, *chained) if ours_in(each)]
     for each in (first, *chained):
+        assert_is_understood(each)
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_every_definition_is_one_that_we_understand_whole(path: Path) -> None:
+    (definition,) = definitions_in(path.read_text(encoding="utf-8"), str(path))
+    chain = read_conflist(definition.config, path.name, definition.name, "1.0.0")
+
+    assert set(chain.types) & {*PLUGINS}
+    for each in chain.plugins:
         assert_is_understood(each)
 
 
@@ -420,7 +434,7 @@ def loaded(name: str, text: str, directory: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_example_is_named_in_the_reference() -> None:
-    assert [path.name for path in EXAMPLES if f"examples/{path.name}" not in REFERENCE] == []
+    assert [path.name for path in (*EXAMPLES, *MANIFESTS) if f"examples/{path.name}" not in REFERENCE] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -143,3 +143,22 @@ def test_a_pod_with_one_nic_keeps_its_default_without_a_look() -> None:
 
     assert keeps_anyway(alone, [alone])
     assert not keeps_anyway(alone, [alone, MainDefault("net1", AUTO)])
+
+
+@pytest.mark.parametrize(
+    ("holders", "expected"),
+    [
+        pytest.param({"eth0", "net1", "net2"}, ["eth0", "net2"], id="all others leave it"),
+        pytest.param({"eth0", "net2"}, ["eth0", "net1"], id="without a default it asks in vain"),
+    ],
+)
+def test_what_the_pod_asks_for_goes_before_every_configuration(
+    holders: set[str], expected: list[str]
+) -> None:
+    claims = [
+        MainDefault("eth0", ALWAYS, prefers="net2"),
+        MainDefault("net1", ALWAYS, is_asked=True),
+        MainDefault("net2", ALWAYS, takes_over=True),
+    ]
+
+    assert [claim.dev for claim in claims if loses(claim, claims, holders)] == expected

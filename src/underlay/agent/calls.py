@@ -18,11 +18,11 @@ from underlay.agent.node import CallNode
 from underlay.agent.turns import Turns
 from underlay.cni.call import SUPPORTED, read_call, stated_version
 from underlay.cni.errors import CniError, Internal, InvalidConfig, IoFailure, as_json
+from underlay.cni.logs import log_of
 from underlay.cni.phases import Phases
 from underlay.cni.request import Request
 from underlay.cni.verbs import carry_out, finish
 from underlay.log import Log, LogOptions, to_stderr
-from underlay.oneshot import log_of
 from underlay.plugins import PLUGINS
 
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7): pid, uid, gid
@@ -52,6 +52,9 @@ class CallLog(Log):
         to_stderr(line)
         super().write(line)
 
+    def another(self, options: LogOptions, **context: Any) -> Log:
+        return CallLog(self._meter, options, **context)
+
     def event(self, event: str, /, level: str = "info", **fields: Any) -> None:
         super().event(event, level, **fields)
         if event == "collected" and self._meter:
@@ -59,10 +62,11 @@ class CallLog(Log):
 
 
 class Calls:
-    """Answers connections. `state` is the directory of the records."""
+    """Answers connections. `state` is the directory of the records, `root` comes before the node's paths."""
 
-    def __init__(self, state: str, meter: Meter | None) -> None:
+    def __init__(self, state: str, meter: Meter | None, root: str = "") -> None:
         self._state = state
+        self._root = root
         self._meter = meter
         self._hosts = Hosts()
         self._background = Background()
@@ -147,7 +151,7 @@ class Calls:
         node = CallNode(asked, descriptors, client, self._state)
         host = left.enter_context(self._hosts.known(descriptors[0]))
         node.identity, node.memory, node.pool = host.identity, host.watch, host.pool
-        node.background = self._background
+        node.background, node.root = self._background, self._root
         if asked.plugin not in PLUGINS:
             raise InvalidConfig(f'the agent has no plugin "{asked.plugin}"', f"it has {', '.join(PLUGINS)}")
         call = read_call(asked.env, asked.stdin)

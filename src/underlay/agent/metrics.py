@@ -34,7 +34,7 @@ from prometheus_client.registry import Collector
 from underlay.agent.errors import AgentError
 from underlay.cni.verbs import VERBS
 from underlay.plugins import PLUGINS
-from underlay.records import RECORD
+from underlay.records import DELEGATES, RECORD
 
 OTHER = "other"  # what a client names and we don't know: labels come from us, or there is no end of them
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -91,7 +91,8 @@ def attachments(state: str) -> Tally[str]:
     """How many attachments each plugin has on record; what the node keeps for a segment is none."""
     counted: Tally[str] = Tally()
     for directory, _, names in os.walk(state):
-        if ":" not in os.path.basename(directory):
+        name = os.path.basename(directory)
+        if ":" not in name or name.startswith(DELEGATES):
             counted.update(found[3] for name in names if (found := RECORD.fullmatch(name)))
     return counted
 

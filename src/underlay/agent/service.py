@@ -16,6 +16,7 @@ from underlay.agent.calls import Calls, Meter
 from underlay.agent.notify import READY, STOPPING, Notifier
 from underlay.agent.place import Place, listening
 from underlay.agent.workers import Workers
+from underlay.cni.verbs import load
 from underlay.log import Log, LogOptions
 from underlay.plugins import PLUGINS
 from underlay.values import dataclass
@@ -28,12 +29,14 @@ DESCRIPTORS = 24  # of one call at most: its connection, namespaces, sockets, lo
 @dataclass(frozen=True, slots=True)
 class Options:
     """`socket` and `state` are absolute paths, `threads` is how many calls may run at once, `metrics` is
-    an address and a port, or "" for none."""
+    an address and a port, or "" for none. `host_root` is where the node's root
+    directory is, "" where it is ours."""
 
     socket: str
     state: str
     threads: int
     metrics: str = ""
+    host_root: str = ""
 
 
 def serve(options: Options) -> int:
@@ -46,8 +49,9 @@ def serve(options: Options) -> int:
     log = Log(LogOptions())
     _allow_descriptors(options.threads * DESCRIPTORS)
     with listening(options.socket) as place:
-        calls = Calls(options.state, _meter(options, place))
+        calls = Calls(options.state, _meter(options, place), options.host_root)
         workers = Workers(place.listener, calls.answer, options.threads)
+        load()
         tuple(PLUGINS.values())  # are loaded now: the first call waits for none
         gc.freeze()  # what is there by now stays: a collection in the midst of a call need not look at it
         workers.start()

@@ -26,6 +26,15 @@ def agent(
             "--metrics", metavar="ADDR:PORT", help="A loopback address for metrics.", show_default="off"
         ),
     ] = "",
+    host_root: Annotated[
+        str,
+        typer.Option(
+            "--host-root",
+            metavar="DIR",
+            help="In a container: where the node's root directory is.",
+            show_default="our own",
+        ),
+    ] = "",
 ) -> None:
     """Answer the calls of the installed plugins, several times faster than they can alone.
 
@@ -35,7 +44,8 @@ def agent(
     from underlay.agent.service import Options, serve
 
     try:
-        unfinished = serve(Options(os.path.abspath(socket), os.path.abspath(state), threads, metrics))
+        root = os.path.abspath(host_root).rstrip("/") if host_root else ""
+        unfinished = serve(Options(os.path.abspath(socket), os.path.abspath(state), threads, metrics, root))
     except (AgentError, OSError) as error:
         problems = Console(stderr=True, highlight=False)
         problems.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)

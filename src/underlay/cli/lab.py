@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -14,8 +15,10 @@ from rich.markup import escape
 from underlay.lab import demo as actions
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Lab
+from underlay.lab.runs import SHORT, Run, annotations_of
 from underlay.lab.scenario import named
 from underlay.lab.scenarios import DEFAULT, SCENARIOS
+from underlay.lab.setup import ANSWERS, PROCESS, RUNTIMES, STAND_IN, Setup
 
 INTERRUPTED = 130  # what shells report after Ctrl-C
 NAMES = ", ".join(each.name for each in SCENARIOS)
@@ -25,6 +28,15 @@ app = typer.Typer(
     help="A cluster on this machine, in network namespaces: two nodes, an overlay, services, LANs, pods.",
     no_args_is_help=True,
 )
+
+
+Runtime = Annotated[
+    str, typer.Option("--runtime", metavar="NAME", help=f"What starts the pods: {', '.join(RUNTIMES)}.")
+]
+Answer = Annotated[
+    str,
+    typer.Option("--answer", metavar="WHO", help=f"Who answers plugins' calls: {', '.join(ANSWERS)}."),
+]
 
 
 @app.command()
@@ -38,6 +50,8 @@ def up(
             "--variant", metavar="NAME", help=f"How to make its pods: {VARIANTS}.", show_default=False
         ),
     ] = None,
+    runtime: Runtime = STAND_IN,
+    answer: Answer = PROCESS,
 ) -> None:
     """Build the cluster and leave it up.
 
@@ -45,15 +59,69 @@ def up(
     """
     with reported() as console:
         chosen = named(scenario, SCENARIOS)
-        actions.up(
-            Lab(), chosen, chosen.variants[-1] if variant is None else chosen.variant(variant), console
+        made = chosen.variants[-1] if variant is None else chosen.variant(variant)
+        actions.up(Lab(), chosen, made, Setup(runtime, answer), console)
+        console.print(
+            "`underlay lab test` tests it, `underlay lab run` starts a pod of yours in networks that you"
+            " choose, `underlay lab down` takes all down."
         )
-        console.print("`underlay lab test` tests it, `underlay lab down` takes it down.")
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the pod: its namespace is ulab-NAME.")],
+    annotate: Annotated[
+        list[str],
+        typer.Option(
+            "--annotate",
+            metavar="KEY=VALUE",
+            help=f"An annotation; {' and '.join(SHORT)} will do as keys.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    node: Annotated[str, typer.Option("--node", metavar="NAME", help="Where to start it.")] = "node1",
+) -> None:
+    """Start a pod in networks of its own choice, on the lab that is up.
+
+    `underlay lab status` lists the networks. Each is a file in /run/underlay-lab/networks, yours to change.
+
+    Example: underlay lab run --annotate networks=lan-a-router,blue-beside try1
+    """
+    with reported() as console:
+        actions.run(Lab(), Run(name, node, annotations_of(annotate)), console)
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A pod, or another machine of the lab.")],
+    command: Annotated[list[str], typer.Argument(metavar="CMD...", help="What to run there.")],
+) -> None:
+    """Run a command in a pod's container, or where there is none in its network namespace.
+
+    Example: underlay lab exec try1 -- ping -c1 192.168.10.11
+    """
+    with reported():
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        argv = [*actions.entering(Lab(), name, ("--tty",) if is_terminal else ()), *command]
+        os.execvp(argv[0], argv)  # noqa: S606  # a shell is what the person may ask for
+
+
+@app.command("rm")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A pod that `underlay lab run` has started.")],
+) -> None:
+    """End a pod that was started by name.
+
+    Example: underlay lab rm try1
+    """
+    with reported() as console:
+        actions.remove(Lab(), name)
+        console.print(f"{name} is removed.")
 
 
 @app.command()
 def status() -> None:
-    """List the machines of the lab that is up, with their addresses.
+    """List the machines of the lab that is up, with their addresses, and the networks for new pods.
 
     Example: underlay lab status
     """
@@ -89,6 +157,7 @@ def demo(
         str | None,
         typer.Option("--scenario", metavar="NAME", help=f"One instead of all: {NAMES}.", show_default=False),
     ] = None,
+    answer: Answer = PROCESS,
 ) -> None:
     """Show what pods reach in each variant of a scenario, and what our plugin changed; take all down.
 
@@ -96,7 +165,7 @@ def demo(
     """
     with reported() as console:
         scenarios = SCENARIOS if scenario is None else (named(scenario, SCENARIOS),)
-        if not actions.demo(Lab(), scenarios, console):
+        if not actions.demo(Lab(), scenarios, Setup(answer=answer), console):
             raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ from underlay.cni.errors import CniError
 from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, first_of
 from underlay.cni.probing import Probing, refuse_conflict, refuse_silent_gateways
-from underlay.cni.request import Json, Request, attachment_of, configured, facts_for, previous_of
+from underlay.cni.request import Json, Request, attachment_in, configured, facts_for, previous_of
 from underlay.cni.result import Interface, Result, render
 from underlay.cni.scene import Scene
 from underlay.facts import Facts
@@ -33,7 +33,7 @@ def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
     for message in read.unknown:
         request.log.event("configuration", "warning", message=message)
     scene = request.scene()
-    attachment = attachment_of(request, scene, previous)
+    attachment = attachment_in(scene, request, previous)
     record = _recorded(plugin, request, config, attachment, scene)
     request.notes.extend(record.plan.notes)
     result = previous
@@ -95,7 +95,7 @@ def _as_siblings_have_it(plan: Plan, facts: Facts) -> Plan:
         return plan
     theirs = {obj.place: obj for plan in facts.siblings for obj in plan.present if isinstance(obj, Sysctl)}
     present = tuple(theirs.get(obj.place, obj) if isinstance(obj, Sysctl) else obj for obj in plan.present)
-    differing = (obj for obj in plan.present if obj not in present)
+    differing = (obj for obj, taken in zip(plan.present, present, strict=True) if obj != taken)
     kept = (f"{obj}: not done, another NIC of the pod has it otherwise" for obj in differing)
     return replace(plan, present=present, notes=(*plan.notes, *kept))
 

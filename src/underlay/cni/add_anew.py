@@ -18,7 +18,7 @@ from underlay.cni.lease import hold, obtain
 from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
 from underlay.cni.probing import Probing, refuse_conflict
-from underlay.cni.request import Json, Request, attachment_of, configured, refuse_own_namespace
+from underlay.cni.request import Json, Request, attachment_in, configured, refuse_own_namespace
 from underlay.cni.result import Result, parse, render
 from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
@@ -37,7 +37,7 @@ def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
     for message in read.unknown:
         request.log.event("configuration", "warning", message=message)
     scene = request.scene()
-    attachment = attachment_of(request, scene)
+    attachment = attachment_in(scene, request)
 
     def prepared() -> Decide:
         joining = plugin.choose(config, request.call, _annotations(plugin, config, request))

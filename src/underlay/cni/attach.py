@@ -9,11 +9,9 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 from underlay.cni.errors import CniError
-from underlay.cni.lease import give_back
 from underlay.cni.plugin import first_of
 from underlay.cni.probing import Probing, refuse_silent_gateways
 from underlay.cni.scene import Scene
-from underlay.cni.segment import leave
 from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_default
 from underlay.objects import LinkAddress, Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
@@ -75,12 +73,20 @@ def withdraw(record: Record, scene: Scene) -> list[CniError]:
     failures = take_off(record.plan, record.name, record.ifname, scene)
     if failures:
         return failures  # what is still there keeps its addresses, and its segment
-    failures = give_back(record, scene)
-    if record.segment:
-        failures += leave(record.segment, record.owner, scene)
+    if record.claims or record.ipam or record.segment:
+        failures = _given_back(record, scene)
     if not failures:
         scene.pod.delete(record.name)
     return failures
+
+
+def _given_back(record: Record, scene: Scene) -> list[CniError]:
+    """Its addresses, and its place in its segment."""
+    from underlay.cni.lease import give_back  # no chained plugin needs either
+    from underlay.cni.segment import leave
+
+    failures = give_back(record, scene)
+    return failures + (leave(record.segment, record.owner, scene) if record.segment else [])
 
 
 def take_off(plan: Plan, name: str, ifname: str, scene: Scene) -> list[CniError]:

@@ -46,6 +46,9 @@ VALID_ATTACHMENTS = (
 )  # libcni sends both, the second is older
 
 
+POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"  # the capability of that name, in runtimeConfig
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a runtime asks for. A verb that does not use a variable has it empty, whatever was set."""
@@ -127,13 +130,13 @@ def _missing(names: list[str]) -> InvalidEnvironment:
 def _check_variable(name: str, value: str) -> None:
     if name == "CNI_CONTAINERID" and not IDENTIFIER.fullmatch(value):
         raise InvalidEnvironment(f"CNI_CONTAINERID: {shown(value)} is not a container id: {IDENTIFIER_RULE}")
-    if name == "CNI_IFNAME" and not _is_ifname(value):
+    if name == "CNI_IFNAME" and not is_ifname(value):
         raise InvalidEnvironment(f"CNI_IFNAME: {shown(value)} is not an interface name: {IFNAME_RULE}")
     if name == "CNI_NETNS" and "\0" in value:  # a variable has no NUL, one that came through a socket may
         raise InvalidEnvironment(f"CNI_NETNS: {shown(value)} is not a path: it holds a NUL byte")
 
 
-def _is_ifname(name: str) -> bool:
+def is_ifname(name: str) -> bool:
     """Follow dev_valid_name() of the kernel and the colon rule of the Go library."""
     if name in (".", "..") or any(char in "/:\0" or char.isspace() for char in name):
         return False

@@ -1,24 +1,19 @@
-"""Calls of another plugin's executable, as a runtime makes them (CNI SPEC, section 4)."""
+"""Calls of another IPAM plugin, which gives an attachment of ours its addresses."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from underlay.cni.errors import CniError, DecodingFailure, Internal, InvalidConfig, IoFailure, by_code
+from underlay.cni.errors import CniError, DecodingFailure, InvalidConfig
+from underlay.cni.execute import UNKNOWN_COMMAND, execute, found_in
 from underlay.cni.plugin import Node
 from underlay.cni.result import Result, parse, render
 from underlay.records import Record
 
 Json = dict[str, Any]
 OWN_NETNS = "/proc/self/ns/net"  # the node's, where an address is for the node itself
-UNKNOWN_COMMAND = 4  # how a plugin answers a verb that is newer than it
-
-
-class NotExecuted(IoFailure):
-    """The node: the plugin was never begun, so it can't have done anything."""
 
 
 def add_addresses(record: Record, node: Node, path: tuple[str, ...]) -> Result:
@@ -69,42 +64,19 @@ def _call(
     verb: str, ipam: Mapping[str, Any], variables: Mapping[str, str], node: Node, path: tuple[str, ...]
 ) -> Json | None:
     name = _name(ipam)
-    env = {**variables, "CNI_COMMAND": verb, "CNI_PATH": os.pathsep.join(path)}
-    try:
-        code, output = node.execute(executable(name, path), env, json.dumps(ipam["config"]).encode())
-    except IoFailure as error:
-        raise NotExecuted(error.msg, error.details) from error
-    answer = _decoded(output)
-    if code:
-        raise _refusal(name, verb, answer)
-    return answer
+    variables = {**variables, "CNI_PATH": os.pathsep.join(path)}
+    return execute(name, executable(name, path, node), verb, ipam["config"], variables, node)
 
 
 def _name(ipam: Mapping[str, Any]) -> str:
     return str(ipam["config"]["ipam"]["type"])
 
 
-def executable(name: str, path: tuple[str, ...]) -> str:
-    """The path of a plugin; InvalidConfig where there is none."""
-    for directory in path:
-        if os.access(found := os.path.join(directory, name), os.X_OK):
-            return found
+def executable(name: str, path: tuple[str, ...], node: Node) -> str:
+    """The path of an IPAM plugin; InvalidConfig where there is none."""
+    if found := found_in(path, name, node):
+        return found
     raise InvalidConfig(
         f'ipam.type: "{name}" is an executable in none of {os.pathsep.join(path)}',
         "install that IPAM plugin where CNI_PATH points to, or name another; routetable needs none",
     )
-
-
-def _decoded(output: bytes) -> Json | None:
-    try:
-        answer = json.loads(output)
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
-
-
-def _refusal(name: str, verb: str, answer: Json | None) -> CniError:
-    if answer is None:
-        return Internal(f"{name}: its {verb} has failed and printed no error", "look at its own log")
-    kind = by_code(answer.get("code"))
-    return kind(f"{name}: {answer.get('msg', '')}", str(answer.get("details", "")))

@@ -11,8 +11,9 @@ from ipaddress import ip_interface
 
 from underlay.claims import CLAIM, claim_route
 from underlay.cni.claim import Claimant, claim, release
-from underlay.cni.delegate import NotExecuted, add_addresses, delete_addresses, executable
+from underlay.cni.delegate import add_addresses, delete_addresses, executable
 from underlay.cni.errors import CniError, Conflict, InvalidConfig
+from underlay.cni.execute import NotExecuted
 from underlay.cni.plugin import Delegated, Wanted
 from underlay.cni.result import IpConfig, Result
 from underlay.cni.scene import Scene
@@ -28,7 +29,7 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
     `give_back` of the record that was written last undoes it.
     """
     if isinstance(ipam, Delegated):
-        executable(ipam.config["ipam"]["type"], scene.path)
+        executable(ipam.config["ipam"]["type"], scene.path, scene.node)
         asking = again(ipam, record, ())
         scene.pod.write(asking)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from underlay.cni.call import Call
 from underlay.cni.claim import ClaimKernel, Wish
@@ -19,6 +19,12 @@ from underlay.objects.link import Link
 from underlay.plan import Kernel, Plan
 from underlay.records import Records
 from underlay.values import dataclass
+
+if TYPE_CHECKING:  # what the plugins that make a NIC do not need is not imported while a pod waits for them
+    from underlay.cni.cluster import Cluster
+    from underlay.networks.catalogue import Catalogue
+    from underlay.networks.delegates import Delegate
+    from underlay.networks.sources import Reference, Sources
 
 C = TypeVar("C")
 
@@ -88,6 +94,31 @@ class IpamPlugin(Plugin[C]):
     """One that gives addresses, claimed as routes of the node. `wanted` is what a call asks for."""
 
     wanted: Callable[[C, Call], Wanted]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaPlugin(Plugin[C]):
+    """One that makes no NIC: it has a chain of other plugins run for each NIC of a pod.
+
+    `setting` says where networks and executables are. `delegates` are the NICs of a pod with these
+    annotations, that of the call first; `networks` are those that pods get without asking, the default
+    one first. `own` are the plugins that it runs in this process, by their type.
+    """
+
+    setting: Callable[[C], Setting]
+    delegates: Callable[[C, Call, Mapping[str, str], Catalogue], tuple[Delegate, ...]]
+    networks: Callable[[C], tuple[Reference, ...]]
+    own: Mapping[str, Plugin[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a meta plugin finds all that it needs. `bin_dir` is searched before CNI_PATH, "" for none;
+    without the file `ready_file` nothing is begun, "" for none."""
+
+    sources: Sources
+    bin_dir: str = ""
+    ready_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +291,10 @@ class Node(Protocol):
     @property
     def records(self) -> Records: ...
 
+    @property
+    def root(self) -> str:
+        """Where this process finds the node's files: what comes before their paths, "" for nothing."""
+
     def refuse_abandoned(self) -> None:
         """Raises TryAgainLater where who made the call does not wait for its answer any more."""
 
@@ -277,6 +312,9 @@ class Node(Protocol):
 
     def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
         """Those of a pod, from the Kubernetes API; "" is the configuration of the cluster that we are in."""
+
+    def cluster(self, kubeconfig: str) -> Cluster:
+        """The Kubernetes API that a kubeconfig leads to; "" is that of the cluster that we are in."""
 
     def scratch(self) -> AbstractContextManager[NodeKernel]:
         """A namespace of its own as both host and pod, which is gone afterwards."""

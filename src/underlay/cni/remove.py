@@ -8,7 +8,7 @@ from underlay.cni.delegate import forward
 from underlay.cni.errors import CniError
 from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, Delegated, MainPlugin, Node, first_of
-from underlay.cni.request import Json, Request, refuse_own_namespace
+from underlay.cni.request import Json, Request, netns_to_clean, refuse_own_namespace
 from underlay.cni.scene import Scene
 from underlay.cni.segment import holders
 from underlay.cni.unrecorded import given_by, withdraw_unrecorded
@@ -22,7 +22,7 @@ def delete(request: Request[C]) -> None:
     with node.records.pod(call.container_id) as pod:
         node.refuse_abandoned()  # it may have waited so long that another ADD was made meanwhile
         record = pod.read(request.record_name)
-        with node.kernel(_netns_to_clean(request, record)) as kernel:
+        with node.kernel(netns_to_clean(request, record.netns_id if record else None)) as kernel:
             scene = Scene(node, kernel, pod, request.log, call.path)
             request.phases.enter(Phase.APPLY)
             if record:
@@ -30,15 +30,6 @@ def delete(request: Request[C]) -> None:
             else:
                 attachment = Attachment(call.container_id, call.ifname, call.network, call.netns)
                 first_of(withdraw_unrecorded(attachment, request, scene))
-
-
-def _netns_to_clean(request: Request[C], record: Record | None) -> str:
-    """The call's namespace if it is this container's; a path may lead to another pod's by now."""
-    netns_id = request.node.netns_id(request.call.netns)
-    if record:
-        return request.call.netns if netns_id == record.netns_id else ""
-    owners = request.node.records.netns_owners(netns_id) if netns_id else set()
-    return request.call.netns if owners <= {request.call.container_id} else ""
 
 
 def collect(request: Request[C]) -> None:

@@ -118,11 +118,19 @@ def usable(request: Request[C]) -> C | None:
         return None
 
 
-def attachment_of(request: Request[C], scene: Scene, previous: Result | None = None) -> Attachment:
+def attachment_of(request: Request[C]) -> Attachment:
     """The attachment of an ADD or CHECK, whose pod must be there."""
+    return _attachment(request, request.node.netns_id(request.call.netns), None)
+
+
+def attachment_in(scene: Scene, request: Request[C], previous: Result | None = None) -> Attachment:
+    """The same where the pod's namespace has been opened already."""
+    return _attachment(request, scene.kernel.identity(POD), previous)
+
+
+def _attachment(request: Request[C], netns_id: str, previous: Result | None) -> Attachment:
     call = request.call
     refuse_own_namespace(request)
-    netns_id = scene.kernel.identity(POD)
     if not netns_id:
         raise InvalidEnvironment(
             f'CNI_NETNS: "{call.netns}" is not a network namespace',
@@ -152,6 +160,19 @@ def refuse_own_namespace(request: Request[C]) -> None:
             f'CNI_NETNS: "{netns}" is the node\'s own network namespace',
             "a pod on the host network has no attachment; nothing was changed",
         )
+
+
+def netns_to_clean(request: Request[C], recorded_id: str | None) -> str:
+    """The namespace of a DEL if it is this container's; a path may lead to another pod's by now.
+
+    `recorded_id` is that of the namespace in the record, None where there is no record.
+    """
+    records, call = request.node.records, request.call
+    netns_id = request.node.netns_id(call.netns)
+    if recorded_id is not None:
+        return call.netns if netns_id == recorded_id else ""
+    owners = records.netns_owners(netns_id) if netns_id else set()
+    return call.netns if owners <= {call.container_id} else ""
 
 
 def facts_for(

@@ -32,13 +32,24 @@ def settle_main_default(
     its default, and will not be for long: it doesn't count, and gets nothing back. A NIC that no
     attachment speaks for any more gets back all that it had.
     """
-    claims = _claims(record for record in pod.all() if record.name != without)
-    _forget_those_that_went(pod, kernel, leaving, is_last=not claims)
-    if not kernel.has(POD) or not (claims or pod.displaced()):
+    records = [record for record in pod.all() if record.name != without]
+    has_claims = any(record.plan.defaults for record in records)
+    _forget_those_that_went(pod, kernel, leaving, is_last=not has_claims)
+    if not kernel.has(POD) or not (has_claims or pod.displaced()):
         return []
-    if not pod.displaced() and all(keeps_anyway(claim, claims.values()) for claim in claims.values()):
+    families = {version: _claims(version, records) for version in (4, 6)}
+    if not pod.displaced() and all(map(_is_settled, families.values())):
         return []
-    return [failure for v in (4, 6) for failure in _settle_family(v, claims, leaving, pod, kernel, log)]
+    return [
+        failure
+        for version, claims in families.items()
+        for failure in _settle_family(version, claims, leaving, pod, kernel, log)
+    ]
+
+
+def _is_settled(claims: dict[str, MainDefault]) -> bool:
+    """Whether all stays as it is, whoever holds a default."""
+    return all(keeps_anyway(claim, claims.values()) for claim in claims.values())
 
 
 def _settle_family(
@@ -53,9 +64,12 @@ def _settle_family(
     main = [route for route in kernel.main_defaults() if route.dst.version == version]
     holders = {dev for route in main for dev in route.devs} - {leaving}
     holders |= {dev for dev, objects in displaced.items() if any(isinstance(o, Route) for o in objects)}
+    # The one that the pod asks for is about to have a default, if it has none yet.
+    holders |= {claim.dev for claim in claims.values() if claim.is_asked} - {leaving}
+    losers = {claim.dev for claim in claims.values() if loses(claim, claims.values(), holders)}
     failures: list[CniError] = []
     for dev in sorted({*claims, *displaced}):
-        if dev in claims and loses(claims[dev], list(claims.values()), holders):
+        if dev in losers:
             failures += _take(dev, version, pod, kernel)
             continue
         for failure in _give_back(dev, version, leaving, pod, kernel):
@@ -78,10 +92,19 @@ def _forget_those_that_went(pod: PodRecords, kernel: NodeKernel, leaving: str, *
         pod.write_displaced(kept)
 
 
-def _claims(records: Iterable[Record]) -> dict[str, MainDefault]:
-    """The claims of all NICs; what another NIC says of one counts only where its own has said nothing."""
-    said = [(claim, record.ifname) for record in records for claim in record.plan.defaults]
-    return {claim.dev: claim for claim, by in sorted(said, key=lambda each: each[0].dev == each[1])}
+def _claims(version: int, records: Iterable[Record]) -> dict[str, MainDefault]:
+    """The claims of all NICs; what another NIC says of one counts only where its own has said nothing.
+
+    Before all of them goes what the pod itself asks for.
+    """
+    said = [
+        (claim, record.ifname)
+        for record in records
+        for claim in record.plan.defaults
+        if version in claim.versions
+    ]
+    ranked = sorted(said, key=lambda each: (each[0].is_asked, each[0].dev == each[1]))
+    return {claim.dev: claim for claim, _ in ranked}
 
 
 def _of(version: int, objects: Iterable[Object]) -> tuple[Object, ...]:

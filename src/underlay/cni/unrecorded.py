@@ -40,7 +40,7 @@ def withdraw_unrecorded(attachment: Attachment, request: Request[C], scene: Scen
 def _asked_back(delegated: Delegated, nobody: Record, scene: Scene) -> list[CniError]:
     """An IPAM plugin that is not there has given nothing: a name that was mistyped keeps no pod for ever."""
     try:
-        executable(delegated.config["ipam"]["type"], scene.path)
+        executable(delegated.config["ipam"]["type"], scene.path, scene.node)
     except InvalidConfig as error:
         scene.log.event("ipam", "warning", message=error.msg)
         return []

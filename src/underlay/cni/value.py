@@ -29,6 +29,11 @@ from underlay.values import dataclass
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
 DURATION = re.compile(f"(?:{PART.pattern})+")
+MULTICAST = 0x01  # in the first byte of a MAC (IEEE 802)
+MAC = re.compile(
+    "[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}(?:[.][0-9a-f]{4}){2}|[0-9a-f]{12}",
+    re.IGNORECASE | re.ASCII,
+)
 
 Address = IPv4Address | IPv6Address
 InterfaceAddress = IPv4Interface | IPv6Interface
@@ -117,6 +122,19 @@ class Value:
     def address(self) -> Address:
         """Read a bare address."""
         return self._address(AN_ADDRESS)
+
+    def unicast_mac(self) -> str:
+        """Read a MAC that a link can have, in any usual spelling; returned with colons, in lower case."""
+        if not isinstance(self.raw, str) or not MAC.fullmatch(self.raw):
+            raise self.wrong("is not a MAC; give six bytes such as 02:00:00:00:00:0a")
+        mac = bytes.fromhex(re.sub("[:.-]", "", self.raw))
+        if mac[0] & MULTICAST:
+            raise self.wrong(
+                "is a multicast MAC; the second digit must be even, such as in 02:00:00:00:00:0a"
+            )
+        if not any(mac):
+            raise self.wrong("is not a MAC that a link can have; give one such as 02:00:00:00:00:0a")
+        return mac.hex(":")
 
     def duration(self) -> float:
         """Read a duration as Go writes it, in seconds: "1s", "300ms", "1m30s"."""

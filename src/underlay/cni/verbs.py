@@ -9,15 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from underlay.cni.add import add_to_chain
-from underlay.cni.add_anew import add_addresses, add_nic
 from underlay.cni.call import SUPPORTED
 from underlay.cni.errors import CniError
 from underlay.cni.phases import Phase
-from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin
-from underlay.cni.remove import collect, delete
+from underlay.cni.plugin import C, ChainedPlugin, IpamPlugin, MainPlugin, MetaPlugin
 from underlay.cni.request import Json, Request
-from underlay.cni.verify import check, status
 
 
 def run(request: Request[C]) -> Json | None:
@@ -32,7 +28,7 @@ def carry_out(request: Request[C]) -> Json | None:
     """The same up to the answer: who gives that away first calls `finish` when it is out."""
     outcome: Json = {"outcome": "failed"}
     try:
-        answer = VERBS[request.call.command](request)
+        answer = _carried_out(request)
         outcome = {"outcome": "ok"}
         return answer
     except CniError as error:
@@ -67,17 +63,56 @@ def _log(request: Request[C], outcome: Json) -> None:
     request.log.event("call", level, duration_ms=round(sum(ms.values()), 2), ms=ms, **outcome)
 
 
+def _carried_out(request: Request[C]) -> Json | None:
+    verb, plugin = request.call.command, request.plugin
+    if isinstance(plugin, MetaPlugin) and verb != "VERSION":
+        from underlay.cni.several import VERBS as OF_META_PLUGINS  # no other plugin needs it
+
+        return OF_META_PLUGINS[verb](plugin, request, run)
+    return VERBS[verb](request)
+
+
 def add(request: Request[C]) -> Json:
     """Each sort of plugin adds something else; what was added is compared and taken off in one way."""
     match request.plugin:
         case ChainedPlugin():
+            from underlay.cni.add import add_to_chain
+
             return add_to_chain(request.plugin, request)
         case MainPlugin():
+            from underlay.cni.add_anew import add_nic
+
             return add_nic(request.plugin, request)
         case IpamPlugin():
+            from underlay.cni.add_anew import add_addresses
+
             return add_addresses(request.plugin, request)
         case _:
             raise TypeError(f"{request.plugin.name} is none of the sorts of plugin")
+
+
+def delete(request: Request[C]) -> None:
+    from underlay.cni import remove
+
+    remove.delete(request)
+
+
+def collect(request: Request[C]) -> None:
+    from underlay.cni import remove
+
+    remove.collect(request)
+
+
+def check(request: Request[C]) -> None:
+    from underlay.cni import verify
+
+    verify.check(request)
+
+
+def status(request: Request[C]) -> None:
+    from underlay.cni import verify
+
+    verify.status(request)
 
 
 def version(request: Request[C]) -> Json:
@@ -92,3 +127,8 @@ VERBS: dict[str, Callable[[Request[Any]], Json | None]] = {
     "STATUS": status,
     "VERSION": version,
 }
+
+
+def load() -> None:
+    """Imports now what each verb imports when it is asked for: a process for one call needs one of them."""
+    from underlay.cni import add, add_anew, remove, several, verify  # noqa: F401

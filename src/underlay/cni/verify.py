@@ -7,7 +7,7 @@ from dataclasses import replace
 from underlay.cni.delegate import check_addresses, forward
 from underlay.cni.errors import CniError, Drift, LimitedConnectivity, NotAvailable
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, Joining, MainPlugin, NodeKernel
-from underlay.cni.request import Request, attachment_of, configured, facts_for, previous_of
+from underlay.cni.request import Request, attachment_in, configured, facts_for, previous_of
 from underlay.cni.result import Result
 from underlay.cni.scene import Scene
 from underlay.cni.segment import segment_plan, underlay_of
@@ -24,7 +24,7 @@ def check(request: Request[C]) -> None:
         return
     previous = previous_of(request)
     scene = request.scene()
-    attachment = attachment_of(request, scene, previous)
+    attachment = attachment_in(scene, request, previous)
     wanted = _wanted(request, config, attachment, scene)
     lacking = [
         (obj, found)

@@ -10,13 +10,12 @@ the API is asked, and not before: who reads no annotations pays nothing.
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import site
 import sys
 
 from underlay.cni.document import shown
 from underlay.cni.errors import InvalidEnvironment, UnsupportedField
+from underlay.site_packages import open_site_packages
 
 __all__ = ["pod_annotations"]
 
@@ -44,7 +43,7 @@ def pod_annotations(namespace: str, name: str, kubeconfig: str) -> dict[str, str
     """
     _check("K8S_POD_NAMESPACE", namespace)
     _check("K8S_POD_NAME", name)
-    _open_site_packages()
+    open_site_packages("lightkube")
     try:
         from underlay.kube import pods
     except ImportError as error:
@@ -63,13 +62,3 @@ def _check(variable: str, value: str) -> None:
             f"CNI_ARGS: {variable}: {shown(value)} is not a name, and k8sReadAnnotations needs one",
             f"a name is {NAME_RULE}",
         )
-
-
-def _open_site_packages() -> None:
-    """Adds the directories of installed packages, those of a virtual environment too, to the search path.
-
-    A plugin's interpreter starts without them (`python -IS`, see `install.launcher`), and without them
-    does not know that it is one of a virtual environment: `site` finds out. They come last and hide nothing.
-    """
-    if importlib.util.find_spec("lightkube") is None:
-        site.main()

@@ -14,16 +14,16 @@ cluster again from the prefix and the state directory.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from underlay.install import install
-from underlay.lab import networks
-from underlay.lab.addresses import Addresses, IPAddress, subnets
+from underlay.lab import networks, overlay_plugin
+from underlay.lab.addresses import subnets
+from underlay.lab.agent import Agent
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Lab
 from underlay.lab.overlay import connect, refuse_spoofing
-from underlay.lab.pod import Attachment, Json, Pod
+from underlay.lab.pod import Json
+from underlay.lab.process import Process
 from underlay.lab.runtime import Runtime
 from underlay.lab.topology import Lan, Node, Via
 
@@ -31,7 +31,7 @@ OUTSIDE = subnets(
     "203.0.113.0/24", "2001:db8:113::/64"
 )  # documentation addresses, for the rest of the world
 SYSTEM_BIN_DIRS = ("/usr/lib/cni", "/opt/cni/bin")
-FIRST_POD, LAST_POD = 101, 199  # what host-local may give away on a LAN
+FIRST_POD, LAST_POD = 101, 199  # what host-local may give to the pods of a scenario, on a LAN
 
 
 class Cluster:
@@ -62,33 +62,39 @@ class Cluster:
         )  # fmt: skip
         connect(self.nodes)
         refuse_spoofing(self.nodes)
-        install(self.path("bin"))
+        self._install_plugins()
+
+    def _install_plugins(self) -> None:
+        """Ours, the overlay's, and beside them the reference plugins: containerd looks in one directory."""
+        bin_dir, system = self.path("bin"), system_bin_dir()
+        install(bin_dir)
+        overlay_plugin.install(bin_dir)
+        for name in os.listdir(system):
+            if not os.path.lexists(path := os.path.join(bin_dir, name)):
+                os.symlink(os.path.join(system, name), path)
 
     def runtime(self, node: Node) -> Runtime:
         """The container runtime of a node."""
-        state = {"UNDERLAY_STATE": self.records}
-        bin_dirs = (self.path("bin"), system_bin_dir())
-        return Runtime(node.netns, bin_dirs, self.path(node.netns.name), state)
+        return Runtime(node.netns, [self.path("bin")], self.path(node.netns.name), self.environment)
 
-    def addresses(self, node: Node, network: Json, pod: Pod, ifname: str) -> Addresses:
-        """Those that IPAM gave to a pod's NIC."""
-        given = self._attachment(node, network, pod, ifname).result["ips"]
-        return _both(ip_interface(each["address"]).ip for each in given)
+    @property
+    def environment(self) -> dict[str, str]:
+        """What our plugins find things by, and never those of this machine."""
+        return {"UNDERLAY_STATE": self.records, "UNDERLAY_SOCKET": self.agent.socket}
 
-    def gateways(self, node: Node, network: Json, pod: Pod, ifname: str) -> Addresses:
-        """Those by which a pod's NIC leaves its network."""
-        given = self._attachment(node, network, pod, ifname).result["ips"]
-        return _both(ip_address(each["gateway"]) for each in given)
+    @property
+    def agent(self) -> Agent:
+        """The agent that answers their calls, where it is started."""
+        process = Process(self.path("agent", "agent.process"), self.path("agent", "agent.log"))
+        socket = self.path("agent", "agent.sock")
+        return Agent(process, socket, ("--socket", socket, "--state", self.records))
 
-    def _attachment(self, node: Node, network: Json, pod: Pod, ifname: str) -> Attachment:
-        attachment = self.runtime(node).attachment(network, pod, ifname)
-        if attachment is None:
-            raise LabError(f"pod {pod.name} has no {ifname}: take the lab down and up again")
-        return attachment
+    def host_local(self, lan: Lan, first: int = FIRST_POD, last: int = LAST_POD) -> Json:
+        """IPAM: the next free addresses of a LAN, and its gateway for the default routes.
 
-    def host_local(self, lan: Lan) -> Json:
-        """IPAM: the next free addresses of a LAN, and its gateway for the default routes."""
-        return networks.host_local(lan, FIRST_POD, LAST_POD, self.path("ipam"))
+        Each network has a range of its own: host-local knows what it has given by the network's name.
+        """
+        return networks.host_local(lan, first, last, self.path("ipam"))
 
     @property
     def records(self) -> str:
@@ -98,11 +104,6 @@ class Cluster:
     def path(self, *parts: str) -> str:
         """A place in the lab's state directory."""
         return os.path.join(self.lab.state_dir, *parts)
-
-
-def _both(given: Iterable[IPAddress]) -> Addresses:
-    found = {each.version: each for each in given}
-    return Addresses(IPv4Address(found[4]), IPv6Address(found[6]))
 
 
 def system_bin_dir() -> str:

@@ -20,7 +20,7 @@ from underlay.lab.addresses import IPAddress
 from underlay.lab.echo import LONGEST, READY, TCP, Server, bind, opened, serving
 from underlay.lab.namespace import Netns
 
-__all__ = ["Answer", "Probe", "Server", "reach", "reach_all"]
+__all__ = ["Answer", "Probe", "Server", "ask", "reach", "reach_all"]
 
 QUESTION = b"who am I?"
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DO = 10, 23, 2  # linux/in.h, linux/in6.h
@@ -77,14 +77,15 @@ def reach_all(probes: Sequence[Probe]) -> list[Answer]:
     if not probes:
         return []
     with serving({probe.server for probe in probes}) as failed, ThreadPoolExecutor(len(probes)) as pool:
-        asked = [None if probe.server in failed else pool.submit(_ask, probe) for probe in probes]
+        asked = [None if probe.server in failed else pool.submit(ask, probe) for probe in probes]
         return [
             each.result() if each else Answer(error=failed[probe.server])
             for each, probe in zip(asked, probes, strict=True)
         ]
 
 
-def _ask(probe: Probe) -> Answer:
+def ask(probe: Probe) -> Answer:
+    """Sends a probe to a server that is there."""
     protocol, version = probe.server.protocol, probe.server.address.version
     try:
         with opened(probe.client, protocol, version) as client:

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 
-from underlay.lab import interrupt
+from underlay.lab import interrupt, runtimes
 from underlay.lab.changes import changes
 from underlay.lab.cluster import Cluster
+from underlay.lab.definitions import definitions
 from underlay.lab.lab import Lab
-from underlay.lab.matrix import measure
 from underlay.lab.networks import Variant
 from underlay.lab.progress import step
+from underlay.lab.runs import Run, Runs
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS
-from underlay.lab.tables import cluster_table, commands_text, matrix_table, traces_text, verdict
+from underlay.lab.setup import Setup, keep, kept
+from underlay.lab.tables import (
+    cluster_table,
+    commands_text,
+    matrix_table,
+    networks_table,
+    nics_table,
+    traces_text,
+    verdict,
+)
 from underlay.lab.traces import Traces
 
 
-def up(lab: Lab, scenario: Scenario, variant: Variant, console: Console) -> None:
+def up(lab: Lab, scenario: Scenario, variant: Variant, setup: Setup, console: Console) -> None:
     """Builds the cluster and leaves it there; what is half built is taken down."""
     with interrupt.interruptible():
         lab.reserve()
         try:
-            _attach(Deployment(_build(lab, console), scenario), variant, console)
+            cluster = _build(lab, setup, console)
+            _attach(_deployment(cluster, scenario, setup), variant, console)
         except BaseException:
             lab.down()
             raise
@@ -34,22 +45,45 @@ def up(lab: Lab, scenario: Scenario, variant: Variant, console: Console) -> None
 
 def show(lab: Lab, console: Console) -> None:
     """Prints the machines of the lab that is up."""
-    here, variant = deployed(Cluster(lab), SCENARIOS)
+    here, variant = _deployed(lab)
     console.print(f"Scenario {here.scenario.name}: {here.scenario.text}")
-    console.print(f"The pods are made with {variant.made_with}.")
-    console.print(cluster_table(here))
+    console.print(f"The pods are made with {variant.made_with}. {kept(here.cluster)}")
+    console.print(cluster_table(here, Runs(here.cluster).netns()))
+    console.print(networks_table(definitions(here.cluster)))
+
+
+def run(lab: Lab, pod: Run, console: Console) -> None:
+    """Starts a pod on the lab that is up, and prints its NICs."""
+    runs = Runs(Cluster(lab))
+    with interrupt.interruptible(), step(console, f"starting {pod.name} on {pod.node}"):
+        netns = runs.start(pod)
+    console.print(nics_table([netns]))
+    console.print(
+        f"`underlay lab exec {pod.name} -- CMD` runs a command there, `underlay lab rm {pod.name}` ends it."
+    )
+
+
+def entering(lab: Lab, name: str, terminal: Sequence[str]) -> list[str]:
+    """The beginning of a command that runs another one in a machine of the lab that is up."""
+    cluster = Cluster(lab)
+    return runtimes.entering(cluster, kept(cluster), name, terminal)
+
+
+def remove(lab: Lab, name: str) -> None:
+    """Ends a pod that was started by name."""
+    Runs(Cluster(lab)).remove(name)
 
 
 def test(lab: Lab, console: Console) -> bool:
     """Prints the matrix of the lab that is up; whether every row is as it must be."""
-    return _matrix(*deployed(Cluster(lab), SCENARIOS), console)
+    return _matrix(*_deployed(lab), console)
 
 
-def demo(lab: Lab, scenarios: Sequence[Scenario], console: Console) -> bool:
+def demo(lab: Lab, scenarios: Sequence[Scenario], setup: Setup, console: Console) -> bool:
     """Each scenario's matrix in each of its variants, and what our plugin changed. It leaves nothing."""
     with _for_a_while(lab):
-        cluster = _build(lab, console)
-        right = [_demonstrate(Deployment(cluster, scenario), console) for scenario in scenarios]
+        cluster = _build(lab, setup, console)
+        right = [_demonstrate(_deployment(cluster, scenario, setup), console) for scenario in scenarios]
     console.print("All of it is taken down.")
     return all(right)
 
@@ -92,10 +126,22 @@ def _for_a_while(lab: Lab) -> Iterator[None]:
                 lab.down()
 
 
-def _build(lab: Lab, console: Console) -> Cluster:
+def _deployment(cluster: Cluster, scenario: Scenario, setup: Setup) -> Deployment:
+    return Deployment(cluster, scenario, runtimes.hosting(cluster, setup))
+
+
+def _deployed(lab: Lab) -> tuple[Deployment, Variant]:
+    cluster = Cluster(lab)
+    return deployed(cluster, SCENARIOS, runtimes.hosting(cluster, kept(cluster)))
+
+
+def _build(lab: Lab, setup: Setup, console: Console) -> Cluster:
     cluster = Cluster(lab)
     with step(console, "building two LANs, two nodes, gateways, an overlay"):
         cluster.build()
+    keep(setup, cluster)
+    with step(console, f"starting {setup.started}") if setup.started else nullcontext():
+        runtimes.start(cluster, setup)
     return cluster
 
 
@@ -106,7 +152,7 @@ def _attach(here: Deployment, variant: Variant, console: Console) -> None:
 
 def _matrix(here: Deployment, variant: Variant, console: Console) -> bool:
     with step(console, "sending TCP and UDP every way"):
-        lines = measure(here.rows)
+        lines = here.measure()
     console.print()
     console.print(f"With {variant.made_with}:", style="bold")
     console.print(matrix_table(lines, variant, console.width))

@@ -6,8 +6,8 @@
         pod = lab.pod("pod1")
         lab.up(lan, node, pod)
 
-Everything lives inside namespaces, so `down` needs to know no more than the prefix: it also ends a lab
-whose process was killed.
+Everything lives inside namespaces, and processes have their files in the directory, so `down` needs to know
+no more than the prefix and that: it also ends a lab whose process was killed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import shutil
 from types import TracebackType
 from typing import Protocol
 
+from underlay.lab import cgroups
 from underlay.lab.addresses import subnets
 from underlay.lab.errors import LabError
 from underlay.lab.namespace import Netns, create, delete, named
 from underlay.lab.overlay import OverlayPod
 from underlay.lab.pod import Pod
+from underlay.lab.process import end_all
 from underlay.lab.topology import Host, Lan, Node, Router, Via
 
 PREFIX = "ulab-"
@@ -96,6 +98,8 @@ class Lab:
 
     def down(self) -> list[str]:
         """Removes all that the lab made, whoever made it; the names of the namespaces that were found."""
+        end_all(self.state_dir)
+        cgroups.remove(self.prefix)
         found = named(self.prefix)
         delete(*found)
         shutil.rmtree(self.state_dir, ignore_errors=True)

@@ -6,7 +6,7 @@ that is about a packet's size is asked by UDP alone, and may be right when that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,8 @@ from underlay.lab.namespace import Netns
 from underlay.lab.networks import Variant
 from underlay.lab.services import PORT as SERVICE_PORT
 from underlay.lab.services import Service
+
+Reach = Callable[[Sequence[Probe]], list[Answer]]
 
 PROTOCOLS = (TCP, UDP)
 ANY_NODE = "any node address"  # as whom the other end sees the node, where the kernel chooses
@@ -130,8 +132,8 @@ class Line:
         return all(cell.is_expected(variant) for cell in self.cells)
 
 
-def measure(rows: Sequence[Row]) -> list[Line]:
-    """Sends the probes of all rows at once."""
+def measure(rows: Sequence[Row], reach_all: Reach = reach_all) -> list[Line]:
+    """Sends the probes of all rows at once; `reach_all` says from which processes."""
     probes = [row.probe(version, each) for row in rows for version in VERSIONS for each in row.protocols]
     answers = iter(reach_all(probes))
     return [Line(row, tuple(_cell(row, version, answers) for version in VERSIONS)) for row in rows]

@@ -25,14 +25,14 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1  # netdevice(7): `lo` goes up without a process
 
 @dataclass(frozen=True)
 class Netns:
-    """A named network namespace. The value may exist before the namespace does."""
+    """A named network namespace, or one that is known by its path. It may come to be after the value."""
 
     name: str
 
     @property
     def path(self) -> str:
         """What CNI_NETNS holds for it."""
-        return f"{DIRECTORY}/{self.name}"
+        return os.path.join(DIRECTORY, self.name)
 
     @property
     def exists(self) -> bool:
@@ -73,6 +73,9 @@ class Netns:
                     file.write(str(value))
 
 
+OWN = Netns("/proc/thread-self/ns/net")  # whoever asks is in it
+
+
 def create(*namespaces: Netns) -> None:
     """Makes the namespaces, each with `lo` up and without waiting for duplicate addresses (DAD)."""
     ip(*(f"netns add {namespace.name}" for namespace in namespaces))
@@ -83,8 +86,11 @@ def create(*namespaces: Netns) -> None:
 
 
 def delete(*namespaces: Netns) -> None:
-    """Removes the namespaces and all that is in them; one that is gone already is fine."""
-    ip(*(f"netns del {namespace.name}" for namespace in namespaces if namespace.exists))
+    """Removes the namespaces and all that is in them; one that is gone already is fine.
+
+    Of one that a container runtime holds the name alone is removed.
+    """
+    ip(*(f"netns del {namespace.name}" for namespace in namespaces if os.path.lexists(namespace.path)))
 
 
 def named(prefix: str) -> list[Netns]:

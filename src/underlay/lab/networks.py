@@ -72,11 +72,15 @@ def host_local(lan: Lan, first: int, last: int, data_dir: str) -> Json:
 
 
 def chained(plugin: str, variant: Variant, log_file: str) -> list[Json]:
-    """Our plugin, told what the pod reaches through its node; nothing in the variant without it."""
-    config: Json = {
+    """Our plugin behind macvlan; nothing in the variant without it."""
+    return [through_node(plugin, log_file)] if variant.complete else []
+
+
+def through_node(plugin: str, log_file: str) -> Json:
+    """Our plugin, told what the pod reaches through its node."""
+    return {
         "type": plugin,
         "service_hijack_subnet": [str(SERVICES.v4), str(SERVICES.v6)],
         "overlay_hijack_subnet": [str(OVERLAY.v4), str(OVERLAY.v6)],
         "log_options": {"log_file": log_file},
     }
-    return [config] if variant.complete else []

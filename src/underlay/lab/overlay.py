@@ -16,6 +16,11 @@ OVERLAY = subnets("10.244.0.0/16", "fd00:244::/48")
 HOST_END_MAC = "ee:ee:ee:ee:ee:ee"  # Calico's, the same on every node
 GATEWAY_V4 = "169.254.1.1"
 GATEWAY_V6 = "fe80::ecee:eeff:feee:eeee"  # the link-local address that the MAC above makes
+FIRST_POD = 6  # in the block of a node, after the lab's own
+# Of default routes with one metric the kernel takes any: for IPv4 one whose gateway it knows to be there
+# (fib_select_default), for IPv6 each for a part of the flows. macvlan adds some with 0 and 1024, so with
+# these its own are taken for IPv4, and the overlay's for IPv6: both ways to be wrong, and none by chance.
+METRICS = (100, 512)
 FELIX = """
 table inet felix {
   chain prerouting {
@@ -35,8 +40,13 @@ def block(node: Node) -> Subnets:
 def connect(nodes: Sequence[Node]) -> None:
     """Routes each node's block from every other one by its LAN address ("host-gw")."""
     for node in nodes:
-        others = (other for other in nodes if other != node)
-        add_routes(node.netns, tuple(Via(block(other), other.addresses) for other in others))
+        join(node, nodes)
+
+
+def join(node: Node, nodes: Sequence[Node]) -> None:
+    """Gives one node the routes to the blocks of all others."""
+    others = (other for other in nodes if other != node)
+    add_routes(node.netns, tuple(Via(block(other), other.addresses) for other in others))
 
 
 def refuse_spoofing(nodes: Sequence[Node]) -> None:

@@ -9,13 +9,15 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from underlay.lab import routing
+from underlay.lab import manifests, routing
 from underlay.lab.addresses import Addresses
 from underlay.lab.cluster import Cluster
+from underlay.lab.connectivity import Answer, Probe
 from underlay.lab.errors import LabError
 from underlay.lab.lab import Guest
-from underlay.lab.matrix import End, Row
+from underlay.lab.matrix import End, Line, Row, measure
 from underlay.lab.networks import Variant
 from underlay.lab.pod import Json, Pod
 from underlay.lab.services import Service, serve
@@ -78,44 +80,61 @@ class Scenario:
         raise LabError(f"scenario {self.name} has no variant {name}: there are {there_are}")
 
 
-class Deployment:
-    """A scenario on a cluster: `attach` and `detach` call the plugins, all else tells what is there."""
+class Hosting(Protocol):
+    """Who makes a scenario's pods, and knows what has come of it."""
 
-    def __init__(self, cluster: Cluster, scenario: Scenario) -> None:
+    def attach(self, here: Deployment) -> None:
+        """Makes the pods with real CNI calls."""
+
+    def detach(self, here: Deployment) -> None:
+        """Deletes them as a runtime does."""
+
+    def addresses(self, here: Deployment, nic: Nic) -> Addresses:
+        """Those that IPAM gave to a NIC."""
+
+    def gateways(self, here: Deployment, nic: Nic) -> Addresses:
+        """By which the NIC leaves its network."""
+
+    def reach_all(self, probes: Sequence[Probe]) -> list[Answer]:
+        """Sends probes from the pods, and from all other machines."""
+
+
+class Deployment:
+    """A scenario on a cluster: `attach` and `detach` have plugins called, all else tells what is there."""
+
+    def __init__(self, cluster: Cluster, scenario: Scenario, hosting: Hosting) -> None:
         self.cluster = cluster
         self.scenario = scenario
+        self.hosting = hosting
         self.scene = scenario.scene(cluster)
 
     def attach(self, variant: Variant) -> None:
-        """Makes the pods with real CNI calls, and the services that have endpoints."""
-        for name, network in self.scenario.networks(self.cluster, variant).items():
+        """Makes the pods, and the services that have endpoints."""
+        networks = self.scenario.networks(self.cluster, variant)
+        for name, network in networks.items():
             _write(network, self.cluster.path(NETWORKS, f"{name}.conflist"))
-        self.cluster.lab.up(*self.scene.pods)
-        for nic in self.scene.nics:
-            self.cluster.runtime(nic.node).add(self.network(nic), nic.pod, nic.ifname)
-            if self.scenario.routed:
-                routing.spread(self.cluster, nic.node)
+        manifests.write(networks, self.cluster.path(manifests.MANIFESTS))
+        self.hosting.attach(self)
         serve(self.cluster.nodes, self.services)
         _write({"scenario": self.scenario.name, "variant": variant.name}, self.cluster.path(CHOICE))
 
     def detach(self) -> None:
-        """Deletes the pods as a runtime does, last NIC first."""
-        for nic in reversed(self.scene.nics):
-            self.cluster.runtime(nic.node).delete(self.network(nic), nic.pod, nic.ifname)
+        self.hosting.detach(self)
         if self.scenario.routed:
             routing.withdraw(self.cluster)
-        self.cluster.lab.remove(*self.scene.pods)
+
+    def measure(self) -> list[Line]:
+        """What comes of every way, at once."""
+        return measure(self.rows, self.hosting.reach_all)
 
     def end(self, pod: str, ifname: str) -> End:
         """A NIC that the plugins have made, as one end of a way."""
         nic = self._nic(pod, ifname)
-        addresses = self.cluster.addresses(nic.node, self.network(nic), nic.pod, nic.ifname)
-        return End(nic.pod.netns, addresses)
+        return End(nic.pod.netns, self.hosting.addresses(self, nic))
 
     def gateways(self, pod: str, ifname: str) -> Addresses:
         """By which the NIC leaves its network."""
-        nic = self._nic(pod, ifname)
-        return self.cluster.gateways(nic.node, self.network(nic), nic.pod, nic.ifname)
+        return self.hosting.gateways(self, self._nic(pod, ifname))
 
     def _nic(self, pod: str, ifname: str) -> Nic:
         return next(nic for nic in self.scene.nics if (nic.pod.name, nic.ifname) == (pod, ifname))
@@ -135,11 +154,13 @@ class Deployment:
         return list(dict.fromkeys(row.service for row in self.rows if row.service))
 
 
-def deployed(cluster: Cluster, scenarios: Sequence[Scenario]) -> tuple[Deployment, Variant]:
+def deployed(
+    cluster: Cluster, scenarios: Sequence[Scenario], hosting: Hosting
+) -> tuple[Deployment, Variant]:
     """What is up, and what made it; LabError when no lab is."""
     choice = _read(cluster.path(CHOICE))
     scenario = named(choice["scenario"], scenarios)
-    return Deployment(cluster, scenario), scenario.variant(choice["variant"])
+    return Deployment(cluster, scenario, hosting), scenario.variant(choice["variant"])
 
 
 def named(name: str, scenarios: Sequence[Scenario]) -> Scenario:

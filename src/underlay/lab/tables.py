@@ -11,8 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from underlay.lab.addresses import VERSIONS, Addresses, Subnets
+from underlay.lab.definitions import Definition
 from underlay.lab.matrix import Cell, Line
+from underlay.lab.namespace import Netns
 from underlay.lab.networks import Variant
+from underlay.lab.nics import nics
 from underlay.lab.overlay import OverlayPod
 from underlay.lab.scenario import Deployment
 from underlay.lab.traces import COMPARED
@@ -76,14 +79,37 @@ def commands_text(commands: Iterable[str], width: int | None) -> Text:
     return Text(folded.replace("\N{NO-BREAK SPACE}", " "))
 
 
-def cluster_table(here: Deployment) -> Table:
-    """Every machine of the lab, by the name of its namespace."""
+def cluster_table(here: Deployment, others: Sequence[Netns]) -> Table:
+    """Every machine of the lab, by the name of its namespace; `others` are pods that no scenario has."""
     table = _table("namespace", "IPv4", "IPv6")
     for section in (_networks, _machines, _nodes, _pods, _services):
         for name, values in section(here):
             table.add_row(name, *(str(values.of(version)) for version in VERSIONS))
         table.add_section()
+    _add_nics(table, others)
     return table
+
+
+def nics_table(pods: Sequence[Netns]) -> Table:
+    """The NICs that pods have, whoever has made them."""
+    table = _table("namespace", "IPv4", "IPv6")
+    _add_nics(table, pods)
+    return table
+
+
+def networks_table(definitions: Sequence[Definition]) -> Table:
+    """What new pods may ask for."""
+    table = _table("network", "what it is")
+    for each in definitions:
+        table.add_row(each.name, each.text)
+    return table
+
+
+def _add_nics(table: Table, pods: Sequence[Netns]) -> None:
+    for netns in pods:
+        for ifname, addresses in nics(netns).items():
+            found = (addresses.get(version) for version in VERSIONS)
+            table.add_row(f"{netns.name} {ifname}", *("" if each is None else str(each) for each in found))
 
 
 def _table(*columns: str) -> Table:

@@ -22,7 +22,7 @@ class Traces:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._nodes = {node.netns: _at_rest(node.netns) for node in cluster.nodes}
-        self._files = _files(cluster.records)
+        self._files = _files(cluster)
 
     def left(self) -> list[str]:
         """What differs now: lines that are there or gone, with the node's name, and new files."""
@@ -31,7 +31,7 @@ class Traces:
             for netns, before in self._nodes.items()
             for line in sorted(before ^ _again(netns, before))
         ]
-        return [*lines, *sorted(_files(self._cluster.records) - self._files)]
+        return [*lines, *sorted(_files(self._cluster) - self._files)]
 
 
 def _again(netns: Netns, before: set[str]) -> set[str]:
@@ -56,5 +56,10 @@ def _shown(netns: Netns) -> set[str]:
     return set("".join([*shown, netns.run("bridge", "fdb", "show")]).splitlines())
 
 
-def _files(directory: str) -> set[str]:
-    return {os.path.join(parent, name) for parent, _, names in os.walk(directory) for name in names}
+def _files(cluster: Cluster) -> set[str]:
+    """Records, and what of theirs is on a node's own /run."""
+    places = (cluster.records, *(cluster.path(node.netns.name, "run", "underlay") for node in cluster.nodes))
+    found = (
+        os.path.join(parent, name) for each in places for parent, _, names in os.walk(each) for name in names
+    )
+    return set(found)

@@ -6,8 +6,8 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from underlay import probe
 from underlay.cni.claim import Way
 from underlay.cni.errors import KernelError
 from underlay.cni.plugin import Memory, Topic
@@ -72,6 +72,9 @@ IFLA_VXLAN_ID, IFLA_VXLAN_PORT = 1, 15
 RTM_GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3
 NETCONFA_IFINDEX, NETCONFA_RP_FILTER = 1, 3
 ALL = -1  # NETCONFA_IFINDEX_ALL
+if TYPE_CHECKING:  # who asks the network nothing does not load what asks it
+    from underlay import probe
+
 OF_NODE = "settings of the node"  # as what they are kept in a memory
 IPVS = "kube-ipvs0"  # kube-proxy puts every ClusterIP there: no address of the node's own
 
@@ -161,6 +164,8 @@ class NodeKernel(Netlink):
         ipvs = self.link(HOST, IPVS)
         speaking = {index for index, _ in _addresses(self, HOST, but=ipvs.index if ipvs else 0)}
         own = frozenset(link.mac for index in speaking if (link := self.link_at(HOST, index)))
+        from underlay import probe
+
         found = probe.conflict(
             self._wire(ns, dev), addresses, interval=patience.interval, retries=patience.retries, ignored=own
         )
@@ -168,6 +173,8 @@ class NodeKernel(Netlink):
 
     def silent_gateways(self, dev: str, gateways: Mapping[IP, IP | None], patience: Patience) -> list[IP]:
         """Those of the gateways that do not answer."""
+        from underlay import probe
+
         return probe.silent_gateways(
             self._wire(POD, dev), gateways, interval=patience.interval, retries=patience.retries
         )
@@ -175,12 +182,16 @@ class NodeKernel(Netlink):
     def announce(self, dev: str, mac: str, addresses: tuple[IP, ...]) -> None:
         """Tells everybody that the addresses are at the NIC's MAC."""
         close = self._close_late if self._background else socket.socket.close
+        from underlay import probe
+
         probe.announce(probe.Speaker(self.netns_fd(POD), dev, close), mac, addresses)
 
     def _wire(self, ns: Ns, dev: str) -> probe.Wire:
         link = self.link(ns, dev)
         if link is None:
             raise KernelError(f"there is no link {dev} in the {ns} namespace")
+        from underlay import probe
+
         wire = probe.Wire(self.netns_fd(ns), link.index, link.mac)
         return replace(wire, close=self._close_late) if self._background else wire
 

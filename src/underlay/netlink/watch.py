@@ -31,6 +31,7 @@ from underlay.objects.wire import (
     IFLA_MASTER,
     IFLA_MTU,
     RTM_DELADDR,
+    RTM_DELLINK,
     RTM_DELNEIGH,
     RTM_DELROUTE,
     RTM_NEWADDR,
@@ -161,6 +162,8 @@ class Shapes:
             return family == AF_BRIDGE and bool(state & NUD_PERMANENT)  # addresses of pods come and go
         if kind == RTM_NEWLINK:
             return self._is_new_shape(body)
+        if kind == RTM_DELLINK:
+            self._links.pop(IFINFO.unpack_from(body)[2], None)
         return True
 
     def _is_new_shape(self, body: bytes) -> bool:

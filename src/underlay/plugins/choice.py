@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from underlay.cni.call import POD_ANNOTATIONS
 from underlay.cni.document import shown
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.value import Value
 from underlay.objects import IP
 from underlay.plugins.vxlan_config import Config, VxlanNetwork, names_of
-from underlay.plugins.vxlan_options import unicast_mac
 from underlay.ranges import Range
 from underlay.values import dataclass
 
 NETWORK_NAME = "vxlan-cni.travishegner.com/NetworkName"
 REQUESTED_ADDRESS = "vxlan-cni.travishegner.com/RequestedAddress"
-POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"  # the capability of that name, in runtimeConfig
 FROM_API = "metadata.annotations"  # as `kubectl get pod -o yaml` shows them
 
 
@@ -73,7 +72,7 @@ def wishes_of(
         network=network,
         namespace=args.get("K8S_POD_NAMESPACE", ""),
         requested=_one_of_each_family(_requested((runtime, cni), args, annotations)),
-        mac=unicast_mac(mac) if mac else "",
+        mac=mac.unicast_mac() if mac else "",
     )
 
 

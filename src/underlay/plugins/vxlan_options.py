@@ -24,7 +24,6 @@ BROADCAST = IPv4Address("255.255.255.255")
 AGEING = 300  # seconds, FDB_AGE_DEFAULT of the kernel
 SMALLEST_MTU = 576  # bytes, RFC 791
 U16, S32, U32 = (1 << 16) - 1, (1 << 31) - 1, (1 << 32) - 1
-MULTICAST = 0x01  # in the first byte of a MAC (IEEE 802)
 SCOPE, LINK_SCOPE = 0x0F, 2  # in the second byte of an IPv6 multicast address (RFC 4291, 2.7)
 
 ALIASES: Aliases = {  # the words of `ip link add type vxlan`
@@ -44,10 +43,6 @@ BESIDE = ("id", "mtu", "peers", "gateway", "cidr")  # keys of the network that a
 TRUE = ("1", "t", "T", "true", "True", "TRUE")  # as Go's strconv.ParseBool
 FALSE = ("0", "f", "F", "false", "False", "FALSE")
 DIGITS = re.compile("[0-9]{1,19}")
-MAC = re.compile(
-    "[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}(?:[.][0-9a-f]{4}){2}|[0-9a-f]{12}",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +110,7 @@ def device_of(network: Keys, where: str) -> Device:
         limit=_number(options, "limit", 0, range(U32 + 1)),
         port_low=port_low,
         port_high=port_high,
-        mac=unicast_mac(mac) if mac else "",
+        mac=mac.unicast_mac() if mac else "",
         tx_queue_len=_number(options, "vxlantxqlen", 0, range(S32 + 1)),
         mtu=_mtu(network),
         is_port_given=_given(options, "port") is not None,
@@ -131,18 +126,6 @@ def device_of(network: Keys, where: str) -> Device:
     _refuse_mixed_families([*outer, *peers])
     _refuse_narrow_source(device, local)
     return device
-
-
-def unicast_mac(value: Value) -> str:
-    """A MAC that a link can have, in any usual spelling; returned with colons, in lower case."""
-    if not isinstance(value.raw, str) or not MAC.fullmatch(value.raw):
-        raise value.wrong("is not a MAC; give six bytes such as 02:00:00:00:00:0a")
-    mac = bytes.fromhex(re.sub("[:.-]", "", value.raw))
-    if mac[0] & MULTICAST:
-        raise value.wrong("is a multicast MAC; the second digit must be even, such as in 02:00:00:00:00:0a")
-    if not any(mac):
-        raise value.wrong("is not a MAC that a link can have; give one such as 02:00:00:00:00:0a")
-    return mac.hex(":")
 
 
 def unicast(value: Value) -> IP:

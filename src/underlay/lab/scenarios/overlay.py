@@ -9,22 +9,18 @@ from underlay.lab.addresses import VERSIONS
 from underlay.lab.cluster import Cluster
 from underlay.lab.matrix import ANY_NODE, End, Row
 from underlay.lab.networks import Variant, behind_macvlan, chained, macvlan, network
-from underlay.lab.overlay import OverlayPod
+from underlay.lab.overlay import FIRST_POD, METRICS, OverlayPod
 from underlay.lab.pod import Json, Pod
 from underlay.lab.scenario import Deployment, Nic, Scenario, Scene
 from underlay.lab.services import Service, numbered
 from underlay.lab.topology import Host, Lan
 
 OVERLAY_NIC = "eth0"
-# Of default routes with one metric the kernel takes any: for IPv4 one whose gateway it knows to be there
-# (fib_select_default), for IPv6 each for a part of the flows. macvlan adds some with 0 and 1024, so with
-# these its own are taken for IPv4, and the overlay's for IPv6: both ways to be wrong, and none by chance.
-METRICS = (100, 512)
 
 
 def pod_of(cluster: Cluster) -> OverlayPod:
     """The pod, as the overlay has made it."""
-    return replace(cluster.lab.overlay_pod("pod1", cluster.node1, 6), metrics=METRICS)
+    return replace(cluster.lab.overlay_pod("pod1", cluster.node1, FIRST_POD), metrics=METRICS)
 
 
 def remark(newest: str) -> str:

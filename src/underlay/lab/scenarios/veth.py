@@ -30,7 +30,12 @@ def networks(cluster: Cluster, variant: Variant) -> dict[str, Json]:
 
 
 def rows(here: Deployment) -> list[Row]:
-    groups = (_node, _services, _overlay, _network, _second_nic)
+    return [*first_nic_rows(here), *_second_nic(here)]
+
+
+def first_nic_rows(here: Deployment) -> list[Row]:
+    """What pods with one NIC must have; they are pod1 and pod2."""
+    groups = (_node, _services, _overlay, _network)
     return [row for group in groups for row in group(here)]
 
 

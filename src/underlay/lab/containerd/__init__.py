@@ -1,0 +1,1 @@
+"""A real container runtime on the lab's nodes: containerd and runc, asked over CRI as a kubelet does."""
