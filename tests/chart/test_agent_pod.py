@@ -10,6 +10,7 @@ from tests.chart.helm import Json, container, default_values, named, of_kind, po
 from tests.chart.values import ALL_NETWORKS, IPAM, MACVLAN, V4, VXLAN
 
 NETWORK = ["NET_ADMIN", "NET_RAW", "SYS_ADMIN"]
+PROCESSES = ["SYS_PTRACE"]  # to look into the namespaces of processes
 OTHERS = ["DAC_OVERRIDE", "SYS_CHROOT"]  # for plugins of others, in the node's root
 ALONE = {"multus": {"mode": "none"}}
 
@@ -27,13 +28,13 @@ def mounts(each: Json) -> dict[str, str | None]:
 @pytest.mark.parametrize(
     ("values", "needed"),
     [
-        ({}, NETWORK + OTHERS),
-        (ALONE, NETWORK),
-        ({**ALONE, "cluster_subnet": V4, "vxlan": VXLAN}, NETWORK),
-        ({**ALONE, "cluster_subnet": V4, "vxlan": {**VXLAN, "ipam": IPAM}}, NETWORK + OTHERS),
-        ({**ALONE, "agent": {"hostPID": True}}, [*NETWORK, "SYS_PTRACE"]),
+        ({}, NETWORK + OTHERS + PROCESSES),
+        (ALONE, NETWORK + PROCESSES),
+        ({**ALONE, "cluster_subnet": V4, "vxlan": VXLAN}, NETWORK + PROCESSES),
+        ({**ALONE, "cluster_subnet": V4, "vxlan": {**VXLAN, "ipam": IPAM}}, NETWORK + OTHERS + PROCESSES),
+        ({**ALONE, "agent": {"hostPID": False}}, NETWORK),
     ],
-    ids=["builtin", "without it", "vxlan", "vxlan with another IPAM", "hostPID"],
+    ids=["builtin", "without it", "vxlan", "vxlan with another IPAM", "without hostPID"],
 )
 def test_the_agent_has_the_capabilities_that_its_work_takes(values: Json, needed: list[str]) -> None:
     assert capabilities(container("agent", pod_spec(rendered(values)))) == needed
@@ -81,9 +82,9 @@ def test_the_node_s_root_is_there_where_plugins_of_others_are_executed() -> None
     assert "--host-root=/host" in agent["args"]
 
 
-def test_a_runtime_that_names_namespaces_by_process_needs_to_have_them_seen() -> None:
-    assert pod_spec(rendered({}))["hostPID"] is False
-    assert pod_spec(rendered({"agent": {"hostPID": True}}))["hostPID"] is True
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_processes_of_the_node_are_seen_where_it_is_asked_for(is_seen: bool) -> None:
+    assert pod_spec(rendered({"agent": {"hostPID": is_seen}}))["hostPID"] is is_seen
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,12 @@ def test_it_runs_on_the_node_s_network_before_all_that_needs_it() -> None:
 
     assert spec["hostNetwork"] is True
     assert spec["priorityClassName"] == "system-node-critical"
+
+
+def test_what_is_left_over_is_looked_for_with_the_plugins_of_the_node() -> None:
+    agent = container("agent", pod_spec(rendered({"cni": {"binDir": "/cni"}, "agent": {"gcSeconds": 60}})))
+
+    assert {"--bin-dir=/cni", "--gc-seconds=60"} <= set(agent["args"])
 
 
 def test_the_agent_knows_the_name_of_its_node() -> None:
@@ -169,6 +176,7 @@ def test_the_meta_plugin_stands_in_front_by_a_file_that_is_installed() -> None:
         "type": "underlay",
         "kubeconfig": "",
         "confDir": "/conf",
+        "nadDir": "/conf/underlay.d",
         "binDir": "/bin/cni",
         "systemNamespaces": ["kube-system"],
         "namespaceIsolation": False,

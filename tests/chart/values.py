@@ -63,7 +63,13 @@ OPTIONS: dict[str, Json] = {
         }
     },
     "agent": {
-        "agent": {"threads": 64, "port": 19977, "hostPID": True, "resources": {"limits": {"memory": "1Gi"}}}
+        "agent": {
+            "threads": 64,
+            "port": 19977,
+            "hostPID": False,
+            "gcSeconds": 0,
+            "resources": {"limits": {"memory": "1Gi"}},
+        }
     },
     "without a watch": {"install": {"watch": False}},
     "uninstall": {"uninstall": {"enable": True}},

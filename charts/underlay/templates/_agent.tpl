@@ -8,7 +8,7 @@ terminationMessagePolicy: FallbackToLogsOnError
 
 {{/*
 The capabilities of whoever acts on the node's and the pods' network. DAC_OVERRIDE and SYS_CHROOT are for plugins of
-others, which run in the node's root; SYS_PTRACE opens /proc/PID/ns/net, which without hostPID there is none of.
+others, which run in the node's root; SYS_PTRACE opens /proc/PID/ns/net, which there is with hostPID alone.
 */}}
 {{- define "underlay.capabilities" -}}
 {{- $needed := list "NET_ADMIN" "NET_RAW" "SYS_ADMIN" -}}
@@ -102,7 +102,7 @@ volumeMounts:
   {{- with get $given $key }}{{ $_ := set $plugin $key . }}{{ end -}}
 {{- end -}}
 {{- $asked := dict "io.kubernetes.cri.pod-annotations" true -}}
-{{- $own := dict "type" "underlay" "kubeconfig" "" "confDir" .Values.cni.confDir "binDir" .Values.cni.binDir "capabilities" (merge $asked $given.capabilities) -}}
+{{- $own := dict "type" "underlay" "kubeconfig" "" "confDir" .Values.cni.confDir "nadDir" (printf "%s/underlay.d" .Values.cni.confDir) "binDir" .Values.cni.binDir "capabilities" (merge $asked $given.capabilities) -}}
 {{- dict "cniVersion" $given.cniVersion "name" $given.name "plugins" (list (merge $own $plugin)) | toPrettyJson -}}
 {{- end -}}
 {{- end -}}
