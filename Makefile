@@ -13,7 +13,8 @@ demo: build ## a cluster in namespaces: what a macvlan pod reaches without the p
 	@scripts/as-root $(BIN)/underlay lab demo
 
 test: check ## everything: check, then all tests (ARGS='-k veth' picks some)
-	scripts/isolated $(BIN)/pytest $(ARGS)
+	@scripts/image
+	$(if $(ARGS),scripts/isolated,scripts/side-by-side) $(BIN)/pytest $(ARGS)
 
 check: build ## format, lint, types, layers
 	$(BIN)/ruff format --check
@@ -45,5 +46,5 @@ build: ## packages that are missing, .venv with the command .venv/bin/underlay, 
 
 clean: ## remove .venv, the shim and the tools' caches
 	rm -f src/underlay/underlay-shim*
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .ruff_cache
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .ruff_cache
 	find src tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from underlay import netns
 from underlay.cni.call import about, read_call, stated_version
-from underlay.cni.document import shown
-from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, UnsupportedField, as_json
+from underlay.cni.errors import CniError, Internal, IoFailure, TryAgainLater, as_json
 from underlay.cni.logs import log_of
 from underlay.cni.plugin import Memory
 from underlay.cni.request import Request
@@ -106,15 +105,11 @@ class HostNode:
             raise IoFailure(f"executing {path} in {self.root}: chroot could not")
         return done.returncode, done.stdout
 
-    def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
-        from underlay.kube import pod_annotations
-
-        return pod_annotations(namespace, name, kubeconfig)
-
     def cluster(self, kubeconfig: str) -> Cluster:
-        raise UnsupportedField(
-            f"kubeconfig: {shown(kubeconfig)} is not supported yet; give the networks in nadDir"
-        )
+        from underlay.kube import direct
+        from underlay.log import Log, LogOptions
+
+        return direct(kubeconfig, Log(LogOptions()))
 
     @contextmanager
     def scratch(self) -> Iterator[NodeKernel]:

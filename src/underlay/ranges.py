@@ -44,7 +44,7 @@ class Range:
 
     def free(self, taken: Collection[int]) -> int:
         """How many can be given while those numbers are taken."""
-        return max(self._end - self._start, 0) - len(self._gone(taken))
+        return self.width - len(self._gone(taken))
 
     @property
     def why_empty(self) -> str:
@@ -81,6 +81,15 @@ class Range:
                 break
             found += 1
         return type(self.subnet.network_address)(found)
+
+    @property
+    def width(self) -> int:
+        """How many addresses lie between the excluded ends, reserved ones too."""
+        return max(self._end - self._start, 0)
+
+    def at(self, place: int) -> IP:
+        """The address at a place between the excluded ends, counted from 0."""
+        return type(self.subnet.network_address)(self._start + place)
 
     def refusal(self, ip: IP) -> str:
         """Why nobody can have that address, in words that follow it; "" where one may ask for it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,13 +93,24 @@ def test_after_a_reboot_pods_get_all_ways_again_and_then_leave_nothing(there: Si
 
 def test_a_lab_that_is_taken_down_with_pods_in_it_leaves_nothing_on_the_machine(there: Site) -> None:
     there.here.attach(there.kind.scenario.variants[-1])
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts, cgroup = Path("/proc/self/mountinfo").read_text(), there.first.space.cgroup.lstrip("/")
     assert running(STATE_DIR)
+    assert list(Path("/sys/fs/cgroup").rglob(cgroup))
 
     Lab(PREFIX, STATE_DIR).down()
 
     assert running(STATE_DIR) == []
     assert named(PREFIX) == []
     assert [line for line in mounts.splitlines() if STATE_DIR in line] == []
-    assert [path for path in Path("/sys/fs/cgroup").rglob(f"{PREFIX}*") if path.is_dir()] == []
+    assert list(Path("/sys/fs/cgroup").rglob(cgroup)) == []
     assert not os.path.exists(STATE_DIR)
+
+
+def test_a_node_of_another_lab_that_has_the_same_name_comes_and_goes(here: Deployment, there: Site) -> None:
+    """Labs may run at once in namespaces of their own, but control groups are the machine's."""
+    other = replace(there.first.space, directory=f"{STATE_DIR}/another")
+
+    other.open()
+    other.close()
+
+    assert wrong(here.measure()) == []

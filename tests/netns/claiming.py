@@ -10,8 +10,9 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from underlay.claims import CLAIM, DIRECTORY, Claims, claim_route
-from underlay.cni.claim import Claimant, Remember, Wish, claim, release
+from underlay.cni.claim import Remember, claim, release
 from underlay.cni.errors import CniError
+from underlay.cni.wish import Claimant, Wish
 from underlay.lab.namespace import Netns, create, delete
 from underlay.netlink.facts import NodeKernel
 from underlay.netns import open_netns

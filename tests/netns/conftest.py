@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.agents import Agent
+from tests.netns.kube_api.certificates import Certificates
 from tests.netns.world import World
 from underlay.install import install, is_built
 
@@ -48,6 +49,12 @@ def bin_dirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     ours = tmp_path_factory.mktemp("bin")
     install(str(ours))
     return (str(ours), *REFERENCE_PLUGINS)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Of the API servers of tests."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from tests.netns.claiming import (
     wish,
 )
 from underlay.claims import CLAIM, Claimed, claim_route
-from underlay.cni.claim import Way, Wish
 from underlay.cni.errors import Conflict, InvalidConfig, KernelError, TryAgainLater
+from underlay.cni.wish import Way, Wish
 from underlay.objects import HOST, IP, Route
 from underlay.ranges import Range
 

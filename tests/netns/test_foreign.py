@@ -6,9 +6,11 @@ import re
 
 import pytest
 
-from tests.netns.world import LAN_A, Footprint, Nic, World
+from tests.netns.world import LAN_A, Footprint, Nic, World, address, seen
+from underlay.lab.addresses import VERSIONS
 from underlay.lab.errors import PluginError
 from underlay.lab.namespace import Netns
+from underlay.lab.pod import Pod
 
 HOST_END = "veth425c89ed5bb"  # of the pod named "pod"
 
@@ -151,3 +153,25 @@ def test_foreign_routes_rules_and_links_on_the_node_are_nobodys_business(world: 
         nic.call(verb)
 
     assert before.changes() == []
+
+
+@pytest.mark.parametrize("plugin", ["veth", "router"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_add_that_fails_leaves_the_pod_that_has_the_same_address_by_mistake_as_it_was(
+    world: World, version: int, plugin: str
+) -> None:
+    world.lan(LAN_A)
+    node = world.node()
+    first, second = (Pod(world.overlay_pod(node, n).netns, f"pod{n}") for n in (5, 6))
+    runtime, network = world.runtime(node), world.network(type=plugin)
+    own = address(runtime.add(network, first, "net1"), version)
+    # In the way of what is made last:
+    second.netns.ip("link add lan type veth peer name other", "link set lan up", "link set other up")
+    second.netns.ip("route add 10.96.0.0/12 dev lan proto static")
+
+    with pytest.raises(PluginError, match="something else is there"):
+        runtime.add(network, second, "net1")
+    runtime.delete(network, second, "net1")
+
+    assert seen(node.netns, first.netns, own) is not None
+    runtime.check(network, first, "net1")

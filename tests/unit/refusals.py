@@ -15,12 +15,13 @@ from tests.fake_kernel import FakeKernel
 from tests.unit.test_vxlan import ETH0, LAN
 from underlay.claims import DIRECTORY, Claims
 from underlay.cni.call import Call
-from underlay.cni.claim import Claimant, Way, Wish, claim
+from underlay.cni.claim import claim
 from underlay.cni.errors import CniError
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Joining
 from underlay.cni.scene import Scene
 from underlay.cni.segment import join, underlay_of
+from underlay.cni.wish import Claimant, Way, Wish
 from underlay.facts import Underlay, VxlanLink
 from underlay.log import Log, LogOptions
 from underlay.objects import IP, POD, Ns, Route
@@ -95,6 +96,9 @@ class Routed:
 
     def host_routes(self, version: int) -> Table:
         return Table({int(ip) for ip in self.taken})
+
+    def unchanged_routes(self, version: int) -> None:
+        return None
 
     def link(self, ns: Ns, dev: str) -> Link | None:
         return None

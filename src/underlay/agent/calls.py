@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from underlay.agent import wire
 from underlay.agent.background import Background
+from underlay.agent.clusters import Clusters
 from underlay.agent.hosts import Hosts
 from underlay.agent.node import CallNode
 from underlay.agent.turns import Turns
@@ -72,6 +73,7 @@ class Calls:
         self._background = Background()
         self._turns = Turns()
         self._log = Log(LogOptions())
+        self._clusters = Clusters(self._log)
 
     def answer(self, client: socket.socket) -> None:
         """Carries out the one call that a connection is for, and closes it. Never raises."""
@@ -86,6 +88,10 @@ class Calls:
             for descriptor in descriptors:
                 os.close(descriptor)
             client.close()
+
+    def close(self) -> None:
+        """Ends what goes on between calls."""
+        self._clusters.close()
 
     def _answer(self, client: socket.socket, descriptors: list[int]) -> None:
         phases = Phases()
@@ -148,7 +154,7 @@ class Calls:
         phases: Phases,
         left: ExitStack,
     ) -> Request[Any]:
-        node = CallNode(asked, descriptors, client, self._state)
+        node = CallNode(asked, descriptors, client, self._state, self._clusters)
         host = left.enter_context(self._hosts.known(descriptors[0]))
         node.identity, node.memory, node.pool = host.identity, host.watch, host.pool
         node.background, node.root = self._background, self._root

@@ -10,7 +10,9 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from underlay.agent.clusters import Clusters
 from underlay.agent.wire import OTHER_PROGRAM, Asked, has_gone
+from underlay.cni.cluster import Cluster
 from underlay.cni.errors import IoFailure, TryAgainLater
 from underlay.netns import is_netns
 from underlay.oneshot import HostNode, may_be_pod
@@ -23,7 +25,14 @@ class CallNode(HostNode):
     """The node of one call: `descriptors` came with it, and stay open while this is used; `client` waits
     for its answer. IoFailure where the first descriptor is no network namespace."""
 
-    def __init__(self, asked: Asked, descriptors: Sequence[int], client: socket.socket, state: str) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        descriptors: Sequence[int],
+        client: socket.socket,
+        state: str,
+        clusters: Clusters,
+    ) -> None:
         host, *pod = descriptors
         if not is_netns(host):
             raise IoFailure("the first descriptor of the request is no network namespace", OTHER_PROGRAM)
@@ -31,6 +40,10 @@ class CallNode(HostNode):
         self._path = asked.env.get("CNI_NETNS", "")
         self._pod = pod
         self._client = client
+        self._clusters = clusters
+
+    def cluster(self, kubeconfig: str) -> Cluster:
+        return self._clusters.of(kubeconfig)
 
     def refuse_abandoned(self) -> None:
         if has_gone(self._client):

@@ -60,6 +60,7 @@ def serve(options: Options) -> int:
         signals.wait()
         notifier.tell(STOPPING)
         unfinished = workers.stop(PATIENCE)
+        calls.close()
     log.event("agent-stopped", "warn" if unfinished else "info", unfinished=unfinished)
     return unfinished
 

@@ -135,7 +135,8 @@ def _annotations(plugin: MainPlugin[C], config: C, request: Request[C]) -> Mappi
         return {}
     args = request.call.args
     namespace, name = args.get("K8S_POD_NAMESPACE", ""), args.get("K8S_POD_NAME", "")
-    return request.node.annotations(namespace, name, kubeconfig)
+    pod = request.node.cluster(kubeconfig).pod(namespace, name, args.get("K8S_POD_UID", ""))
+    return pod.annotations
 
 
 def _digest(request: Request[C], attachment: Attachment) -> str:

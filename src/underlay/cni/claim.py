@@ -16,103 +16,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from underlay.claims import CLAIM, Claimed, Claims, claim_route
 from underlay.cni.errors import CniError, Conflict, InvalidConfig, TryAgainLater
-from underlay.objects import HOST, IP, Ns, Object, Route
-from underlay.objects.link import Link
+from underlay.cni.wish import Claimant, ClaimKernel, HostRoutes, Way, Wish
+from underlay.objects import HOST, IP, Route
 from underlay.plan import Added, Found, Outcome
-from underlay.ranges import Below, Range
-from underlay.values import dataclass
 
 SECONDS = 10.0  # after which a runtime is told to come again
 SPREADING = 0.25  # seconds; routing daemons on one LAN need a few milliseconds
+GUESSES = 16  # until it is looked what is free: in a range that is half full one in 65536 needs more
 SHOWN = 8  # addresses in a message
 
 Remember = Callable[[tuple[Route, ...]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One address: `requested`, or any that is free in `ranges`, which are of one IP version."""
-
-    ranges: tuple[Range, ...]
-    requested: IP | None = None
-
-    @property
-    def version(self) -> int:
-        return self.ranges[0].subnet.version
-
-    def draw(self, taken: AbstractSet[int], below: Below) -> IP | None:
-        """One of the free addresses of all ranges, each as likely as any other; None where there is none."""
-        if len(self.ranges) == 1:
-            return self.ranges[0].draw(taken, below)
-        free = [each.free(taken) for each in self.ranges]
-        place = below(sum(free)) if any(free) else 0
-        for each, count in zip(self.ranges, free, strict=True):
-            if place < count:
-                return each.draw(taken, below)
-            place -= count
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Claimant:
-    """For whom addresses are claimed, and by which link of the node. `wait` is how long claims take to
-    spread, in seconds; None: SPREADING where a routing daemon's routes are on the host, else nothing."""
-
-    dev: str
-    owner: str
-    wait: float | None = None
-
-
-class Way(NamedTuple):
-    """One next hop of a route to an address; `link` is an index, 0 where it leads nowhere (a blackhole)."""
-
-    proto: int
-    link: int
-    via: IP | None
-
-
-class HostRoutes(Protocol):
-    """The routes to single addresses in the host's main table, of one IP version, at one moment."""
-
-    @property
-    def numbers(self) -> AbstractSet[int]:
-        """The addresses, as numbers."""
-
-    @property
-    def has_daemon(self) -> bool:
-        """Whether any route of the table, to whatever destination, is a routing daemon's."""
-
-    def ways(self, ip: IP) -> list[Way]:
-        """Every next hop of every route to that very address."""
-
-
-class ClaimKernel(Protocol):
-    """What a claim needs of the host's namespace; `add` and `remove` are those of `plan.Kernel`."""
-
-    def add(self, objects: Sequence[Object]) -> list[Outcome]:
-        """Makes a first run of `objects` at once; an outcome for each of the run, at least one."""
-
-    def remove(self, objects: Iterable[Object]) -> list[CniError]:
-        """Removes all it can, in the given order; what is gone already is done. Returns the failures."""
-
-    def link(self, ns: Ns, dev: str) -> Link | None:
-        """The link of that name, None where there is none."""
-
-    def dev(self, ns: Ns, index: int) -> str:
-        """The name of the link with that index, "" where there is none."""
-
-    def host_routes(self, version: int) -> HostRoutes:
-        """The table as it is now: never what was read before."""
-
-    def is_own(self, ip: IP) -> bool:
-        """Whether the address is one of the node's own."""
 
 
 def claim(
@@ -165,10 +84,15 @@ def _released(ip: IP, owner: str, store: Claims, kernel: ClaimKernel) -> list[Cn
 
 
 class _Seen(NamedTuple):
-    """One look at an IP version: the routes, and what they and the claims of this node take."""
+    """One look at an IP version: the routes, and what they and the claims of this node take.
+
+    Or a glance: routes that were read before, and `taken` is not known. Other nodes' claims are among
+    them. One of this node that is newer is found when the address is reserved.
+    """
 
     routes: HostRoutes
     taken: set[int]
+    is_glance: bool = False
 
 
 class _Call:
@@ -181,6 +105,7 @@ class _Call:
         self._kernel = kernel
         self._deadline = time.monotonic() + SECONDS
         self._has_daemon = False
+        self._may_glance = True
         self._made: list[Route] = []  # by this call, or about to be
         self._tried: list[IP] = []
 
@@ -207,12 +132,27 @@ class _Call:
     def _hold(self, wishes: dict[int, Wish], held: dict[int, IP], remember: Remember) -> None:
         """Claims an address for each of the wishes, free as far as is seen here, and adds it to `held`."""
         while wishes:
-            chosen = self._choose(wishes, self._look(wishes))
+            chosen = self._choose(wishes, self._glance(wishes) or self._look(wishes))
             remember(tuple(claim_route(ip, self._claimant.dev) for ip in (held | chosen).values()))
             held |= self._take(chosen)
+            self._may_glance = False  # whatever was in the way, it is not among what was read before
             wishes = {place: wish for place, wish in wishes.items() if place not in held}
             if wishes and time.monotonic() > self._deadline:
                 raise self._too_late()
+
+    def _glance(self, wishes: dict[int, Wish]) -> dict[int, _Seen]:
+        """What a process that stays remembers, for who takes any address: nothing is read that grows with
+        the pods of the node. Empty where it must be."""
+        if not self._may_glance or any(wish.requested for wish in wishes.values()):
+            return {}
+        glances = {}
+        for version in {wish.version for wish in wishes.values()}:
+            routes = self._kernel.unchanged_routes(version)
+            if routes is None:
+                return {}
+            self._has_daemon = self._has_daemon or routes.has_daemon
+            glances[version] = _Seen(routes, set(), is_glance=True)
+        return glances
 
     def _look(self, wishes: dict[int, Wish]) -> dict[int, _Seen]:
         """By IP version, what is there now."""
@@ -236,9 +176,24 @@ class _Call:
             seen[ip.version].taken.add(int(ip))
         for place, wish in wishes.items():
             if place not in chosen:
-                chosen[place] = self._drawn(wish, seen[wish.version].taken)
+                seen_now = seen[wish.version]
+                guessed = self._guessed(wish, seen_now) if seen_now.is_glance else None
+                if seen_now.is_glance and guessed is None:  # it is nearly full: what is free has to be known
+                    seen[wish.version] = seen_now = self._look_at(wish.version)
+                chosen[place] = guessed or self._drawn(wish, seen_now.taken)
         self._tried += chosen.values()
         return chosen
+
+    def _guessed(self, wish: Wish, seen: _Seen) -> IP | None:
+        """An address that nobody is known to have; None where a few guesses found none."""
+        for _ in range(GUESSES):
+            ip = wish.guess(_below)
+            if ip is None or int(ip) in seen.routes.numbers or int(ip) in seen.taken:
+                continue
+            if not self._kernel.is_own(ip):
+                seen.taken.add(int(ip))
+                return ip
+        return None
 
     def _drawn(self, wish: Wish, taken: set[int]) -> IP:
         while True:

@@ -43,4 +43,5 @@ class Cluster(Protocol):
         """The definition, None where the API says that there is none."""
 
     def annotate(self, pod: PodObject, key: str, value: str) -> None:
-        """Gives the pod an annotation, some time from now: it waits for nothing and never fails."""
+        """Gives the pod an annotation. It never fails; the agent does it some time from now, and a process
+        that answers one call takes 2 s at most."""

@@ -10,13 +10,14 @@ from dataclasses import replace
 from ipaddress import ip_interface
 
 from underlay.claims import CLAIM, claim_route
-from underlay.cni.claim import Claimant, claim, release
+from underlay.cni.claim import claim, release
 from underlay.cni.delegate import add_addresses, delete_addresses, executable
 from underlay.cni.errors import CniError, Conflict, InvalidConfig
 from underlay.cni.execute import NotExecuted
 from underlay.cni.plugin import Delegated, Wanted
 from underlay.cni.result import IpConfig, Result
 from underlay.cni.scene import Scene
+from underlay.cni.wish import Claimant
 from underlay.objects import HOST, IP, Route
 from underlay.plan import apply
 from underlay.records import Record

@@ -9,10 +9,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from underlay.cni.call import Call
-from underlay.cni.claim import ClaimKernel, Wish
+from underlay.cni.cluster import Cluster
 from underlay.cni.keys import Aliases, Keys
 from underlay.cni.probing import Lan, Patience, Probing
 from underlay.cni.result import Result, ResultRoute
+from underlay.cni.wish import ClaimKernel, Wish
 from underlay.facts import Facts, Interface, OtherNic, Remains, Underlay, VxlanLink
 from underlay.objects import IP, Ns, Object, Route
 from underlay.objects.link import Link
@@ -310,11 +311,8 @@ class Node(Protocol):
     def execute(self, path: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
         """Runs a plugin in the host's namespace: its exit code and standard output."""
 
-    def annotations(self, namespace: str, name: str, kubeconfig: str) -> Mapping[str, str]:
-        """Those of a pod, from the Kubernetes API; "" is the configuration of the cluster that we are in."""
-
     def cluster(self, kubeconfig: str) -> Cluster:
-        """The Kubernetes API that a kubeconfig leads to; "" is that of the cluster that we are in."""
+        """The Kubernetes API of a kubeconfig; "" is the configuration of the cluster that we are in."""
 
     def scratch(self) -> AbstractContextManager[NodeKernel]:
         """A namespace of its own as both host and pod, which is gone afterwards."""

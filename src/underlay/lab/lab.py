@@ -99,7 +99,7 @@ class Lab:
     def down(self) -> list[str]:
         """Removes all that the lab made, whoever made it; the names of the namespaces that were found."""
         end_all(self.state_dir)
-        cgroups.remove(self.prefix)
+        cgroups.remove(self.state_dir)
         found = named(self.prefix)
         delete(*found)
         shutil.rmtree(self.state_dir, ignore_errors=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from underlay.cni.claim import Way
 from underlay.cni.errors import KernelError
 from underlay.cni.plugin import Memory, Topic
 from underlay.cni.probing import Patience
+from underlay.cni.wish import Way
 from underlay.facts import Facts, Interface, OtherNic, Underlay, VxlanLink
 from underlay.netlink.kernel import Netlink
 from underlay.netlink.late import Background
@@ -76,6 +76,7 @@ if TYPE_CHECKING:  # who asks the network nothing does not load what asks it
     from underlay import probe
 
 OF_NODE = "settings of the node"  # as what they are kept in a memory
+OF_MAIN = "routes of main, IPv"
 IPVS = "kube-ipvs0"  # kube-proxy puts every ClusterIP there: no address of the node's own
 
 
@@ -218,8 +219,19 @@ class NodeKernel(Netlink):
 
     def host_routes(self, version: int) -> HostRoutes:
         """The host's main table as it is now: never what was read before."""
+        changes = self._memory.changes() if self._memory else 0
         self._forget_all()
-        return HostRoutes(version, self.dump(HOST, routes_request(version, MAIN)))
+        routes = HostRoutes(version, self.dump(HOST, routes_request(version, MAIN)))
+        if self._memory:
+            self._memory.keep(f"{OF_MAIN} {version}", changes, routes)
+        return routes
+
+    def unchanged_routes(self, version: int) -> HostRoutes | None:
+        """What was read last, if only claims of this node can have changed since; else None."""
+        if self._memory is None:
+            return None
+        kept: HostRoutes | None = self._memory.recall(f"{OF_MAIN} {version}", self._memory.changes())
+        return kept
 
     def is_own(self, ip: IP) -> bool:
         """Whether the address is one of the node's own; of IPv4 also a broadcast address of a link."""

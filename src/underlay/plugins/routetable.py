@@ -15,12 +15,12 @@ from ipaddress import ip_network
 
 from underlay.claims import CLAIM
 from underlay.cni.call import Call
-from underlay.cni.claim import Wish
 from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Given, IpamPlugin, Wanted
 from underlay.cni.result import Result, ResultRoute, configured_route, parse
 from underlay.cni.value import Value
+from underlay.cni.wish import Wish
 from underlay.facts import Remains
 from underlay.objects import HOST, IP, LinkUp, Route, VethPair
 from underlay.plan import Plan

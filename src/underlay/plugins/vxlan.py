@@ -20,13 +20,13 @@ from typing import Any
 
 from underlay.claims import CLAIM
 from underlay.cni.call import Call
-from underlay.cni.claim import Wish
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, Delegated, Given, Joining, MainPlugin, Membership, Wanted
 from underlay.cni.probing import Patience
 from underlay.cni.result import Interface as ResultInterface
 from underlay.cni.result import IpConfig, Result, ResultRoute
+from underlay.cni.wish import Wish
 from underlay.facts import Interface, Remains, Underlay, VxlanLink
 from underlay.objects import (
     HOST,

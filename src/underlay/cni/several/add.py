@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from underlay.cni import chain
 from underlay.cni.chain import located
@@ -37,7 +38,7 @@ def add(plugin: MetaPlugin[C], request: Request[C], run: Run) -> Json:
     with request.node.records.delegates(attachment.container_id) as store:
         request.node.refuse_abandoned()
         done = _recorded(wanted, attachment, this, store)
-    _tell(pod, done, this)
+    request.afterwards.append(partial(_tell, pod, done, this))
     return _answer(done, request.call.cni_version)
 
 

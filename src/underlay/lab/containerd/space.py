@@ -55,6 +55,7 @@ class Space:
         shutil.rmtree(self.run_directory, ignore_errors=True)
         for name in ("lib/upper", "lib/work", "run/lock", "run/netns", f"run/{lab}"):
             os.makedirs(os.path.join(self.directory, name), exist_ok=True)
+        cgroups.choose(self.directory, self.netns.name)
         script = FIRST_PROCESS.format(node=shlex.quote(self.directory), lab=shlex.quote(lab))
         with self.netns.entered():
             self.process.start(["sh", "-c", script], UNSHARE)
@@ -64,7 +65,7 @@ class Space:
     def close(self) -> None:
         """Ends all that runs in it, as pulling the plug does."""
         self.process.end(signal.SIGKILL)
-        cgroups.remove(self.netns.name)
+        cgroups.remove(self.directory)
 
     @property
     def is_open(self) -> bool:
@@ -82,7 +83,7 @@ class Space:
     @property
     def cgroup(self) -> str:
         """Below which the cgroups of its containers are."""
-        return f"/{self.netns.name}"
+        return f"/{cgroups.name(self.directory)}"
 
     def entering(self) -> list[str]:
         """A command that runs another one in it, with its streams and exit code."""
