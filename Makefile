@@ -28,8 +28,9 @@ unit: build ## the tests that need no kernel: unit, repo and chart
 netns: build ## the tests on a real kernel, in namespaces of their own
 	scripts/isolated $(BIN)/pytest tests/netns $(ARGS)
 
-e2e: build ## the tests with real container runtimes, containerd and podman
-	scripts/isolated $(BIN)/pytest tests/e2e $(ARGS)
+e2e: build ## the tests with real container runtimes, containerd and podman, and of the image
+	@scripts/image
+	scripts/isolated $(BIN)/pytest tests/e2e tests/image $(ARGS)
 
 bench: build ## what ADD and DEL cost, against the kernel alone (ARGS='-n 100 --json FILE', ARGS=--help)
 	@scripts/isolated $(BIN)/python -m bench $(ARGS)

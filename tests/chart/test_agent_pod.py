@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from tests.chart.helm import Json, container, default_values, named, of_kind, pod_spec, rendered
-from tests.chart.values import ALL_NETWORKS, IPAM, MACVLAN, V4, VXLAN
+from tests.chart.values import IPAM, MACVLAN, V4, VXLAN
+from tests.repo.tree import ROOT
 
 NETWORK = ["NET_ADMIN", "NET_RAW", "SYS_ADMIN"]
 PROCESSES = ["SYS_PTRACE"]  # to look into the namespaces of processes
@@ -143,21 +145,12 @@ def test_one_node_at_a_time_is_replaced_and_no_hook_takes_its_plugins_away() -> 
         assert "lifecycle" not in each
 
 
-@pytest.mark.parametrize(
-    "values", [{}, {"cluster_subnet": V4, **ALL_NETWORKS}], ids=["none", "all networks"]
-)
-def test_the_rights_are_those_that_the_agent_uses(values: Json) -> None:
-    (role,) = of_kind("ClusterRole", rendered(values))
+def test_the_rights_are_those_that_the_agent_uses() -> None:
+    documented = yaml.safe_load_all((ROOT / "packaging/kubernetes-rbac.yaml").read_text(encoding="utf-8"))
 
-    assert role["rules"] == [
-        {
-            "apiGroups": ["k8s.cni.cncf.io"],
-            "resources": ["network-attachment-definitions"],
-            "verbs": ["get", "list", "watch"],
-        },
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
-        {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
-    ]
+    (role,) = of_kind("ClusterRole", rendered({}))
+
+    assert role["rules"] == of_kind("ClusterRole", documented)[0]["rules"]
 
 
 def test_where_the_api_is_not_asked_there_are_no_rights_and_no_token() -> None:
@@ -227,6 +220,16 @@ def test_uninstall_takes_the_agent_s_place_and_stays_until_all_nodes_are_done() 
     ]
     assert [each["name"] for each in spec["containers"]] == ["uninstalled"]
     assert {"/run/underlay", "/run/netns", "/host/opt/cni/bin"} <= set(mounts(container("uninstall", spec)))
+
+
+def test_reference_plugins_are_brought_where_they_are_asked_for_and_always_taken_off() -> None:
+    spec = pod_spec(rendered({"install": {"referencePlugins": ["macvlan", "static"]}}))
+    brought = container("reference-plugins", spec)
+    taken = container("reference-plugins", pod_spec(rendered({"uninstall": {"enable": True}})))
+
+    assert brought["command"] == ["reference-plugins", "bring", "/host/opt/cni/bin", "macvlan", "static"]
+    assert taken["command"] == ["reference-plugins", "take", "/host/opt/cni/bin"]
+    assert "reference-plugins" not in [each["name"] for each in pod_spec(rendered({}))["initContainers"]]
 
 
 def test_uninstall_goes_to_all_nodes_at_once_so_that_each_says_what_keeps_it() -> None:

@@ -72,6 +72,7 @@ OPTIONS: dict[str, Json] = {
         }
     },
     "without a watch": {"install": {"watch": False}},
+    "reference plugins": {"install": {"referencePlugins": ["macvlan", "host-local"]}},
     "uninstall": {"uninstall": {"enable": True}},
     "uninstall by force": {"uninstall": {"enable": True, "force": True}},
     "pods": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,20 @@ def test_a_plugin_that_somebody_removes_comes_back(site: Site) -> None:
     site.node.pods.run("pod1")
 
     assert site.pings("pod1") == []
+
+
+def test_a_reference_plugin_that_a_node_lacks_is_brought_and_taken_off(site: Site) -> None:
+    plugin = Path(site.bin_dir, "vrf")
+    link = os.readlink(plugin)
+    plugin.unlink()
+
+    site.start({**ALONE, "install": {"referencePlugins": ["vrf", "macvlan"]}}).remove()
+    brought = plugin.is_file() and not plugin.is_symlink()
+    kubelet, spec = site.kubelet({**ALONE, "uninstall": {"enable": True}})
+    kubelet.run(spec)
+
+    assert [brought, plugin.exists(), Path(site.bin_dir, "macvlan").is_symlink()] == [True, False, True]
+    plugin.symlink_to(link)
 
 
 def test_uninstall_takes_all_off_the_node(site: Site) -> None:

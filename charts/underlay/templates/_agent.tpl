@@ -67,6 +67,27 @@ volumeMounts:
 {{- end -}}
 {{- end -}}
 
+{{/* Of (dict "root" . "verb" … "names" (list …)): plugins of the CNI project, to nodes that lack them, and off again. */}}
+{{- define "underlay.referencePlugins" -}}
+{{- with .root -}}
+{{ include "underlay.container" . }}
+command:
+  - reference-plugins
+  - {{ $.verb }}
+  - /host{{ .Values.cni.binDir }}
+  {{- range $.names }}
+  - {{ . }}
+  {{- end }}
+resources:
+  {{- toYaml .Values.install.resources | nindent 2 }}
+securityContext:
+  {{- include "underlay.security" (dict "root" . "capabilities" list) | nindent 2 }}
+volumeMounts:
+  - name: bin
+    mountPath: /host{{ .Values.cni.binDir }}
+{{- end -}}
+{{- end -}}
+
 {{- define "underlay.places" -}}
 - --host-root=/host
 - --bin-dir={{ .Values.cni.binDir }}
