@@ -21,6 +21,7 @@ from underlay.cni.logs import log_of
 from underlay.cni.plugin import Memory
 from underlay.cni.request import Request
 from underlay.cni.verbs import carry_out, finish
+from underlay.log import Log, LogOptions
 from underlay.netlink.facts import NodeKernel
 from underlay.netlink.late import Background
 from underlay.netlink.pool import SocketPool
@@ -50,6 +51,7 @@ class HostNode:
         self.memory: Memory | None = None
         self.background: Background | None = None
         self.pool: SocketPool | None = None
+        self.log = Log(LogOptions())  # what the API does to a call
 
     @cached_property
     def identity(self) -> str:
@@ -106,10 +108,9 @@ class HostNode:
         return done.returncode, done.stdout
 
     def cluster(self, kubeconfig: str) -> Cluster:
-        from underlay.kube import direct
-        from underlay.log import Log, LogOptions
+        from underlay.kube import asked  # most calls ask no API
 
-        return direct(kubeconfig, Log(LogOptions()))
+        return asked(kubeconfig, self.log)
 
     @contextmanager
     def scratch(self) -> Iterator[NodeKernel]:
@@ -155,7 +156,8 @@ def answer(
     try:
         call = read_call(env, stdin)
         node = OwnNode(env.get("UNDERLAY_STATE") or STATE, may_be_pod=may_be_pod(env))
-        request = Request(PLUGINS[name], call, node, log_of(name, call))
+        node.log = log_of(name, call)
+        request = Request(PLUGINS[name], call, node, node.log)
     except Exception as error:  # noqa: BLE001  the edge of the program: a runtime reads JSON, never a traceback
         reply(_as_json(error, stdin))
         return 1

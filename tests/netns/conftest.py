@@ -28,6 +28,7 @@ BOTH_WAYS = {
         "shared_features",
         "survivors",
         "underlay",
+        "underlay_api",
         "underlay_default_route",
         "underlay_gc",
         "veth",

@@ -26,6 +26,7 @@ from tests.netns.kube_api.faults import Fault, answers, breaks_off, drips, is_si
 from tests.netns.kube_api.server import METADATA_LIST, USER, KubeApi, serving
 from underlay.cni.cluster import Definition, PodObject
 from underlay.cni.errors import CniError, InvalidConfig, InvalidEnvironment, TryAgainLater, UnsupportedField
+from underlay.kube import asked
 from underlay.kube.direct import Direct
 from underlay.log import Log, LogOptions
 
@@ -545,10 +546,15 @@ from underlay import kube
 from underlay.cni.errors import CniError
 from underlay.log import Log, LogOptions
 try:
-    print(kube.direct(sys.argv[1], Log(LogOptions())).pod("shop", "web-0").annotations)
+    print(kube.asked(sys.argv[1], Log(LogOptions())).pod("shop", "web-0").annotations)
 except CniError as error:
     print(error.code, error.msg)
 """
+
+
+def test_a_process_may_ask_more_than_once(kubeconfig: str) -> None:
+    for _ in range(2):
+        assert asked(kubeconfig, Log(LogOptions())).pod("shop", "web-0").annotations == NETWORK
 
 
 def test_a_plugin_finds_the_library_that_is_installed_with_it(kubeconfig: str) -> None:

@@ -17,6 +17,7 @@ from underlay.lab.echo import Server
 from underlay.lab.errors import PluginError
 from underlay.lab.lab import Lab
 from underlay.lab.nics import nics
+from underlay.lab.overlay import FIRST_POD
 from underlay.lab.pod import Json, Pod
 
 
@@ -68,6 +69,20 @@ def test_del_leaves_the_node_as_it_was_with_a_namespace_and_without_and_twice(
 
     assert state_of(cluster.node1.netns).splitlines() == before.splitlines()
     assert [names for _, _, names in os.walk(cluster.path("overlay")) if names] == []
+
+
+def test_a_pod_that_the_lab_has_made_itself_keeps_its_address(
+    cluster: Cluster, network: Json, pods: list[Pod]
+) -> None:
+    made = cluster.lab.overlay_pod("three", cluster.node1, FIRST_POD)
+    cluster.lab.up(made)
+    before = state_of(cluster.node1.netns), nics(made.netns)
+
+    result = cluster.runtime(cluster.node1).add(network, pods[0])
+    cluster.runtime(cluster.node1).delete(network, pods[0])
+
+    assert result["ips"][0]["address"] == "10.244.11.7/32"
+    assert (state_of(cluster.node1.netns), nics(made.netns)) == before
 
 
 def test_another_nic_than_eth0_is_refused(cluster: Cluster, network: Json, pods: list[Pod]) -> None:

@@ -149,7 +149,9 @@ def test_the_first_conflist_that_is_not_ours_is_the_default_network_where_none_i
 ) -> None:
     front.keys = {"defaultNetwork": None}
     (front.conflists / "00-underlay.conflist").write_text(json.dumps(front.network))
-    with pytest.raises(PluginError, match=r"there is no network in .* but underlay's own") as refused:
+    with pytest.raises(
+        PluginError, match=r"there is no network in .* but those of underlay and Multus"
+    ) as refused:
         front.add(pod)
     assert refused.value.code == 11
 

@@ -130,6 +130,25 @@ def test_check_says_that_the_default_route_is_another(front: Front, pod: Pod) ->
     assert drift.value.code == 101
 
 
+def test_an_equal_add_puts_a_default_route_right_that_no_plugin_of_the_chain_looks_at(
+    front: Front, pod: Pod
+) -> None:
+    blue = {
+        "name": "blue", "id": 5001, "cidr": "10.66.0.0/24", "peers": [], "default_route": False,
+        "options": {"vtepdev": "eth0", "learning": False},
+        "ipam": {"type": "routetable", "propagation_wait": "1ms"},
+    }  # fmt: skip
+    vxlan = {"type": "vxlan", "vxlans": [blue], "defaultNetwork": "blue"}
+    front.define("blue", {"cniVersion": "1.1.0", "plugins": [vxlan]})
+    front.add(pod, asked("blue", ["10.66.0.1"]))
+    pod.netns.run("ip", "route", "replace", "default", "via", "10.66.0.2")
+
+    front.add(pod, asked("blue", ["10.66.0.1"]))
+
+    assert defaults(pod) == ["default via 10.66.0.1 dev net1"]
+    front.check(pod)
+
+
 @pytest.mark.parametrize("second", [[], ["10.6.0.1"]], ids=str)
 def test_two_nics_can_not_have_the_same_default(front: Front, pod: Pod, second: list[str]) -> None:
     both = [{"name": "lan-b", "default-route": GATEWAYS}, {"name": "lan-b", "default-route": second}]

@@ -164,6 +164,21 @@ def test_a_record_that_can_not_be_read_is_collected_by_its_name(front: Front) ->
     front.check(other)
 
 
+def test_while_a_living_pods_record_can_not_be_read_no_network_gives_its_addresses_away(
+    front: Front, recorder: Recorder, pods: list[Pod]
+) -> None:
+    (record,) = Path(front.world.state).rglob(f"underlay:{pods[0].container_id}/*.json")
+    record.write_text('{"format": 99}')
+
+    with pytest.raises(PluginError, match=f"record {pods[0].container_id}/.* can't be read") as refused:
+        front.collect(*pods[:2])
+
+    assert refused.value.details == "recreate that pod; its record may be of another version of underlay"
+    assert collected(recorder) == {}
+    assert attached(pods) == ["one", "two"]
+    assert record.exists()
+
+
 # STATUS
 
 

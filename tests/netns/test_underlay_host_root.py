@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.netns.agents import Agent
+from tests.netns.kube_api.certificates import Certificates
+from tests.netns.kube_api.server import serving
 from tests.netns.nics import Front, links
 from tests.netns.world import World
 from underlay.install import is_built
@@ -79,6 +81,17 @@ def test_plugins_definitions_and_the_readiness_file_are_those_of_the_node(front:
     front.check(pod)
     front.delete(pod)
     assert links(pod) == []
+
+
+def test_the_kubeconfig_is_that_of_the_node(front: Front, root: Path, certificates: Certificates) -> None:
+    with serving(certificates) as api:
+        api.put_nad("default", "asked", '{"cniVersion": "1.0.0", "type": "told"}')
+        api.kubeconfig(Path(f"{root}{ON_THE_NODE}/kubeconfig"))
+        front.keys["kubeconfig"] = f"{ON_THE_NODE}/kubeconfig"
+
+        front.add(front.world.pod(), "asked")
+
+    assert json.loads(Path(f"{root}{ON_THE_NODE}/told").read_text())["name"] == "asked"
 
 
 def test_a_plugin_that_is_on_our_side_alone_is_not_there(front: Front) -> None:

@@ -295,6 +295,29 @@ def test_a_definition_that_is_there_twice_is_refused(tmp_path: Path, catalogue: 
     assert "again.json and" in refused.value.details
 
 
+@pytest.mark.parametrize("kind", ["underlay", "multus", "multus-shim"])
+def test_the_first_network_is_none_that_reads_annotations_itself(
+    tmp_path: Path, catalogue: Catalogue, kind: str
+) -> None:
+    reader = {"cniVersion": "1.0.0", "name": "reader", "type": kind}
+    (tmp_path / "conflists/0-first.conf").write_text(json.dumps(reader))
+
+    assert found(catalogue, "") == "first is first"
+
+
+def test_what_is_on_the_node_is_not_asked_of_the_api(tmp_path: Path, catalogue: Catalogue) -> None:
+    def asked(kubeconfig: str) -> Cluster:
+        raise AssertionError(f"{kubeconfig} is asked")
+
+    sources = Sources(str(tmp_path / "conflists"), str(tmp_path / "definitions"), "/kubeconfig")
+    catalogue = Catalogue(sources, "1.1.0", asked)
+
+    assert found(catalogue, "lan") == "lan is lan"
+    assert found(catalogue, "defined") == "a/defined is lan"
+    assert found(catalogue, "in-file") == "a/in-file is in-file"
+    assert found(catalogue, "") == "first is first"
+
+
 def test_until_there_is_a_network_beside_ours_the_runtime_has_to_come_again(tmp_path: Path) -> None:
     with pytest.raises(TryAgainLater, match="there is no network in"):
         found(in_directories(tmp_path), "")

@@ -95,6 +95,7 @@ def test_delegates_are_whole_networks() -> None:
         ({"confDir": "net.d"}, 'confDir: "net.d" is not an absolute path'),
         ({"namespaceIsolation": "true"}, 'namespaceIsolation: "true" is not true or false'),
         ({"kubeconfig": 1}, "kubeconfig: 1 is not a string"),
+        ({"kubeconfig": "admin.conf"}, 'kubeconfig: "admin.conf" is not an absolute path'),
     ],
 )
 def test_a_mistake_in_the_configuration_names_the_key(keys: Json, message: str) -> None:

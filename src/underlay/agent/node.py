@@ -43,7 +43,7 @@ class CallNode(HostNode):
         self._clusters = clusters
 
     def cluster(self, kubeconfig: str) -> Cluster:
-        return self._clusters.of(kubeconfig)
+        return self._clusters.of(kubeconfig and self.root + kubeconfig)
 
     def refuse_abandoned(self) -> None:
         if has_gone(self._client):

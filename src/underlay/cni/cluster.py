@@ -1,12 +1,16 @@
-"""What a Kubernetes API knows of pods and of the networks that they may ask for: interfaces only."""
+"""What a Kubernetes API knows of pods and of the networks that they may ask for. Nothing here asks it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Protocol
 
 from underlay.values import dataclass
+
+NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as the API checks names
+NAME_RULE = 'lower case letters, digits, "-" and ".", with a letter or a digit at both ends'
 
 
 @dataclass(frozen=True, slots=True)

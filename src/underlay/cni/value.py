@@ -79,6 +79,12 @@ class Value:
             raise self.wrong("is not a string")
         return self.raw
 
+    def path(self) -> str:
+        """Read an absolute path, or nothing: ""."""
+        if self.text() and not self.text().startswith("/"):
+            raise self.wrong("is not an absolute path")
+        return self.text()
+
     def flag(self) -> bool:
         """Read true or false; 0, 1 and strings are neither."""
         if isinstance(self.raw, bool):

@@ -1,6 +1,6 @@
 """The Kubernetes API, for configurations that ask for it: pods, NetworkAttachmentDefinitions, annotations.
 
-    kubeconfig ─────────────────────┐            ┌── direct: a question, a request
+    kubeconfig ─────────────────────┐            ┌── asked: a question, a request
     ""  ──► the service account's  ─┴─► Cluster ─┤
             files, in a pod only                 └── informed: a copy that a watch keeps true, in the agent
 
@@ -35,10 +35,12 @@ from underlay.site_packages import open_site_packages
 if TYPE_CHECKING:
     from underlay.kube.informer import Informer
 
-__all__ = ["direct", "informed"]
+__all__ = ["asked", "informed"]
 
 
-def direct(kubeconfig: str, log: Log) -> Cluster:
+def asked(
+    kubeconfig: str, log: Log
+) -> Cluster:  # not `direct`: the module of that name would take its place
     """The cluster of a kubeconfig ("": the one that we run in), for a process that answers one call."""
     with _library():
         from underlay.kube.direct import Direct

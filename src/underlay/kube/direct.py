@@ -10,7 +10,7 @@ from underlay.cni.errors import CniError
 from underlay.kube import queries
 from underlay.kube.answers import DEFINITION, POD, is_pod
 from underlay.kube.connection import SECONDS, Connection
-from underlay.kube.errors import Refused
+from underlay.kube.errors import Absent, Refused
 from underlay.log import Log
 
 ANNOTATING = 2.0  # seconds that an ADD may last longer for an annotation
@@ -26,16 +26,8 @@ class Direct:
         self._patience = patience
 
     def pod(self, namespace: str, name: str, uid: str = "") -> PodObject:
-        query = queries.pod(namespace, name)
         with Connection(self._kubeconfig, self._patience) as connection:
-            found = connection.answer(query, POD.listed).objects
-            asked = connection.asked(query)
-        pod = found.get((namespace, name))
-        if pod is None:
-            raise asked.other() if found else asked.absent("there is no such pod")
-        if uid and not is_pod(pod, uid):
-            raise asked.absent(f"the pod with uid {uid} is gone; the one of that name has uid {pod.uid}")
-        return pod
+            return _pod(connection, namespace, name, uid)
 
     def definition(self, namespace: str, name: str) -> Definition | None:
         query = queries.definition(namespace, name)
@@ -63,13 +55,34 @@ class Direct:
 
 
 def write(connection: Connection, pod: PodObject, values: Mapping[str, str]) -> None:
-    """Gives a pod annotations."""
-    connection.answer(queries.annotation(pod, values), bytes)
+    """Gives a pod annotations. A static pod has another uid in the API than a runtime knows."""
+    try:
+        connection.answer(queries.annotation(pod, values), bytes)
+    except Refused as error:
+        if not _has_other_uid(error):
+            raise
+        mirror = _pod(connection, pod.namespace, pod.name, pod.uid)
+        connection.answer(queries.annotation(mirror, values), bytes)
 
 
 def is_of_no_use(error: CniError) -> bool:
     """Whether the pod is gone that was to be annotated: there is nothing to do, and nothing to say."""
-    if not isinstance(error, Refused):
-        return False
+    if isinstance(error, Refused):
+        return error.status == HTTPStatus.NOT_FOUND or _has_other_uid(error)
+    return isinstance(error, Absent)
+
+
+def _has_other_uid(error: Refused) -> bool:
     said = error.said.message if error.said else ""
-    return error.status == HTTPStatus.NOT_FOUND or (error.status in CONFLICTS and "uid" in said.lower())
+    return error.status in CONFLICTS and "uid" in said.lower()
+
+
+def _pod(connection: Connection, namespace: str, name: str, uid: str) -> PodObject:
+    query = queries.pod(namespace, name)
+    found, asked = connection.answer(query, POD.listed).objects, connection.asked(query)
+    pod = found.get((namespace, name))
+    if pod is None:
+        raise asked.other() if found else asked.absent("there is no such pod")
+    if uid and not is_pod(pod, uid):
+        raise asked.absent(f"the pod with uid {uid} is gone; the one of that name has uid {pod.uid}")
+    return pod

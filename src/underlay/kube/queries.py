@@ -9,16 +9,12 @@ enough, and no right to get them is needed.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from underlay.cni.cluster import PodObject
+from underlay.cni.cluster import NAME, NAME_RULE, PodObject
 from underlay.cni.document import shown
 from underlay.cni.errors import InvalidConfig, InvalidEnvironment
-
-NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")  # RFC 1123, as Kubernetes checks the names of objects
-NAME_RULE = 'lower case letters, digits, "-" and ".", with a letter or a digit at both ends'
 
 DEFINITIONS = "network-attachment-definitions"
 GROUP = "k8s.cni.cncf.io"

@@ -55,6 +55,11 @@ def refuse_spoofing(nodes: Sequence[Node]) -> None:
         node.netns.nft(FELIX)
 
 
+def host_end(number: int) -> str:
+    """The name of a pod's link on its node."""
+    return f"cali{number}"
+
+
 @dataclass(frozen=True)
 class OverlayPod:
     """A pod of the overlay, number `number` in the block of its node."""
@@ -70,7 +75,7 @@ class OverlayPod:
 
     @property
     def host_end(self) -> str:
-        return f"cali{self.number}"
+        return host_end(self.number)
 
     def up(self) -> None:
         self._wire()

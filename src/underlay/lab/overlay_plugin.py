@@ -16,7 +16,7 @@ from underlay.install import PACKAGE
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.errors import LabError
 from underlay.lab.namespace import OWN, Netns
-from underlay.lab.overlay import FIRST_POD, METRICS, OverlayPod
+from underlay.lab.overlay import FIRST_POD, METRICS, OverlayPod, host_end
 from underlay.lab.pod import Json
 from underlay.lab.topology import Node
 
@@ -60,7 +60,7 @@ def _add(config: Json, container: str, netns: str) -> Json:
     if (ifname := os.environ["CNI_IFNAME"]) != "eth0":
         raise LabError(f"{ifname}: the overlay is for a pod's own NIC, eth0")
     node = _node()
-    pod = OverlayPod(Netns(netns), node, _lease(_leases(config, node), container), METRICS)
+    pod = OverlayPod(Netns(netns), node, _lease(_leases(config, node), container, _links()), METRICS)
     pod.up()
     widths = {4: 32, 6: 128}
     ips = [{"address": f"{pod.addresses.of(v)}/{widths[v]}", "interface": 0} for v in VERSIONS]
@@ -92,9 +92,17 @@ def _leases(config: Json, node: Node) -> str:
     return directory
 
 
-def _lease(leases: str, container: str) -> int:
-    """The first number that is free: symlink(2) takes it, and says whose it is, at once."""
+def _links() -> set[str]:
+    """The names of the node's links."""
+    return {link["ifname"] for link in json.loads(OWN.run("ip", "-json", "link"))}
+
+
+def _lease(leases: str, container: str, links: set[str]) -> int:
+    """The first number that is free: symlink(2) takes it, and says whose it is, at once. Those that have a
+    link and no lease are pods that the lab has made without us."""
     for number in range(FIRST_POD, LAST_POD + 1):
+        if host_end(number) in links:
+            continue
         with suppress(FileExistsError):
             os.symlink(container, os.path.join(leases, str(number)))
             return number

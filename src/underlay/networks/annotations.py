@@ -16,6 +16,7 @@ from dataclasses import field
 from typing import Any
 
 from underlay.cni.call import IFNAME_RULE, is_ifname
+from underlay.cni.cluster import NAME, NAME_RULE
 from underlay.cni.document import shown
 from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.keys import Aliases, Keys
@@ -27,8 +28,6 @@ NETWORKS = "k8s.v1.cni.cncf.io/networks"
 DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
 
 JSON_FORM = frozenset('[{"')  # one of these makes an annotation JSON
-NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # RFC 1123, as the API checks names
-NAME_RULE = 'lower case letters, digits, "-" and ".", with a letter or a digit at both ends'
 GUID = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){7}", re.IGNORECASE | re.ASCII)
 PROTOCOLS = ("tcp", "udp", "sctp")
 RATES = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")

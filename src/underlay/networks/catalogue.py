@@ -3,6 +3,8 @@
 namespace/name ──► a NetworkAttachmentDefinition: a manifest in `nadDir`, else the API's
                         │ spec.config, or where that is empty the file below
 name ────────────► a conflist in `confDir`, by the name of its network
+
+What is on the node goes before what the API has: a node whose own network is a file needs no API for it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
 from underlay.networks.conflist import Conflist, conflist_of, read_conflist
 from underlay.networks.files import Remembered, files_of
 from underlay.networks.manifests import Manifest, manifests_in
-from underlay.networks.sources import OURS, Reference, Sources
+from underlay.networks.sources import IN_FRONT, Reference, Sources
 from underlay.values import dataclass
 
 CONFLISTS = (".conflist", ".conf", ".json")
@@ -50,7 +52,7 @@ class Catalogue:
 
     def defined(self, namespace: str, name: str, place: str) -> Network:
         """A definition; `place` is where it is asked for, for messages."""
-        definition = self._definition(namespace, name, place)
+        definition = self._manifest(namespace, name, place) or self._asked(namespace, name)
         if definition is None:
             raise self._missing(f'there is no NetworkAttachmentDefinition "{namespace}/{name}"', place)
         return self._network(definition)
@@ -70,23 +72,24 @@ class Catalogue:
     def _named(self, name: str, namespace: str, place: str) -> Network:
         said, slash, name = name.rpartition("/")
         namespace = said if slash else namespace
-        definition = self._definition(namespace, name, place)
-        if definition:
-            return self._network(definition)
-        file = None if slash else self._file(name)
-        if file is None:
+        definition = self._manifest(namespace, name, place)
+        file = None if slash or definition else self._file(name)
+        if file:
+            return Network(name, file)
+        definition = definition or self._asked(namespace, name)
+        if definition is None:
             where = "" if slash else f", nor a conflist of that name in {self._sources.conf_dir}"
             raise self._missing(
                 f'there is no NetworkAttachmentDefinition "{namespace}/{name}"{where}', place
             )
-        return Network(name, file)
+        return self._network(definition)
 
     def _first_of(self, directory: str, place: str) -> Network:
         for _, conflist in self._files(directory):
-            if conflist and OURS not in conflist.types:
+            if conflist and IN_FRONT.isdisjoint(conflist.types):
                 return Network(conflist.name, conflist)
         raise TryAgainLater(
-            f"{place}: there is no network in {directory} but underlay's own",
+            f"{place}: there is no network in {directory} but those of underlay and Multus",
             "the cluster's own network may not be installed yet; or name one that is somewhere else",
         )
 
@@ -114,7 +117,7 @@ class Catalogue:
             )
         return Network(name, file, definition)
 
-    def _definition(self, namespace: str, name: str, place: str) -> Definition | None:
+    def _manifest(self, namespace: str, name: str, place: str) -> Definition | None:
         found = [
             (definition, manifest)
             for manifest in manifests_in(self._root + self._sources.nad_dir)
@@ -126,8 +129,9 @@ class Catalogue:
                 f'{place}: "{namespace}/{name}" is defined twice',
                 f"take one away of {found[0][1].path} and {found[1][1].path}",
             )
-        if found:
-            return found[0][0]
+        return found[0][0] if found else None
+
+    def _asked(self, namespace: str, name: str) -> Definition | None:
         if self._sources.kubeconfig is None:
             return None
         return self._cluster(self._sources.kubeconfig).definition(namespace, name)

@@ -7,7 +7,9 @@ from typing import Any
 
 from underlay.values import dataclass
 
-OURS = "underlay"  # the plugin that calls the others, which none of its networks may call again
+META = "underlay"  # the plugin that calls the others, which none of its networks may call again
+# Who reads a pod's annotations: a network of such a plugin would give the pod its NICs twice.
+IN_FRONT = frozenset((META, "multus", "multus-shim"))
 Json = dict[str, Any]
 
 

@@ -66,7 +66,7 @@ def parse(keys: Keys) -> Config:
             Sources(
                 conf_dir=_path(keys, "confDir", CONF_DIR),
                 nad_dir=_path(keys, "nadDir", NAD_DIR),
-                kubeconfig=None if kubeconfig is None else kubeconfig.text(),
+                kubeconfig=None if kubeconfig is None else kubeconfig.path(),
             ),
             bin_dir=_path(keys, "binDir", ""),
             ready_file=_path(keys, "readinessIndicatorFile", ""),
@@ -114,9 +114,7 @@ def _name(item: Value) -> str:
 
 def _path(keys: Keys, key: str, default: str) -> str:
     path, value = keys.text(key, default), keys.value(key)
-    if value and path and not path.startswith("/"):
-        raise value.wrong("is not an absolute path")
-    return path
+    return value.path() if value else path
 
 
 def _delegates(

@@ -18,7 +18,7 @@ from underlay.networks.annotations import Selection, selected_default, selected_
 from underlay.networks.catalogue import Catalogue, Network
 from underlay.networks.conflist import Conflist
 from underlay.networks.delegates import Delegate, with_cni_args
-from underlay.networks.sources import OURS
+from underlay.networks.sources import META
 from underlay.plugins.underlay import Config
 from underlay.values import dataclass
 
@@ -144,9 +144,9 @@ def _delegate(wish: Wish, ifname: str, capabilities: Json, args: dict[str, str])
 
 
 def _refuse_itself(wish: Wish) -> None:
-    if OURS in wish.network.conflist.types:
+    if META in wish.network.conflist.types:
         raise InvalidConfig(
-            f"{wish.place}: the network {shown(wish.network.name)} calls the plugin {OURS} itself",
+            f"{wish.place}: the network {shown(wish.network.name)} calls the plugin {META} itself",
             "it would call itself without end: name the network that is meant",
         )
 

@@ -134,10 +134,7 @@ def _default_network(keys: Keys, networks: tuple[VxlanNetwork, ...]) -> str:
 
 def _kubeconfig(keys: Keys) -> str:
     value = keys.value("k8sConfigPath")
-    path = value.text() if value else ""
-    if value and path and not path.startswith("/"):
-        raise value.wrong("is not an absolute path")
-    return path
+    return value.path() if value else ""
 
 
 # One network

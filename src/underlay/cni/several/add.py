@@ -80,6 +80,7 @@ def _stands(
     try:
         for each in known.delegates:
             chain.check(each, this.caller)
+            default_route.check(each, this.caller)
     except CniError as error:
         this.request.log.event("add-again", "warn", message=f"made anew: {error.msg}")
         return False

@@ -7,7 +7,7 @@ from typing import Generic
 
 from underlay.cni import chain
 from underlay.cni.chain import Caller, Valid, located
-from underlay.cni.errors import CniError
+from underlay.cni.errors import CniError, IoFailure
 from underlay.cni.plugin import C, MetaPlugin, first_of
 from underlay.cni.request import Request
 from underlay.cni.several.calling import Calling, Run, caller_of, usable_calling
@@ -21,11 +21,13 @@ from underlay.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the records say: every network, and the attachments of the pods that live, by network."""
+    """What the records say: every network, and the attachments of the pods that live, by network. `unread`
+    are records of pods that may live, which can't be read."""
 
     conflists: list[Conflist] = field(default_factory=list)
     attachments: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     containers: set[str] = field(default_factory=set)
+    unread: list[str] = field(default_factory=list)
 
     def add_network(self, conflist: Conflist) -> None:
         if conflist not in self.conflists:
@@ -70,9 +72,7 @@ def collect(plugin: MetaPlugin[C], request: Request[C], run: Run) -> None:
         except CniError as error:
             failures.append(error)
     failures += _with_configured(now)
-    for conflist in now.known.conflists:
-        failed = chain.collect(conflist, _valid(conflist.name, now), now.caller)
-        failures += [located(error, conflist.name) for error in failed]
+    failures += _told(now)
     first_of(failures)
 
 
@@ -107,14 +107,31 @@ def _collected_unread(container: str, name: str, store: Store, now: Collecting[C
     """A record that can't be read still says by its name whose it is."""
     parts, request = RECORD.fullmatch(name), now.request
     ifname = parts[2] if parts else ""
-    if name != record_name(request.call.network, ifname, request.plugin.name):
-        return []
-    if now.is_valid(container, ifname):
+    is_ours = name == record_name(request.call.network, ifname, request.plugin.name)
+    if not is_ours or now.is_valid(container, ifname):
+        now.known.unread.append(f"{container}/{name}")
         return []
     failures = take_off_unrecorded(None, replace(now.caller, container_id=container))
     if not failures:
         store.delete(name)
     request.log.event("collected", container_id=container, ifname=ifname)
+    return failures
+
+
+def _told(now: Collecting[C]) -> list[CniError]:
+    """GC of each network; of none where a pod may have addresses there that no list would name."""
+    if now.known.unread and now.request.call.valid_attachments is not None:
+        return [
+            IoFailure(
+                f"the record {now.known.unread[0]} can't be read, so that nobody knows which networks its"
+                " pod is in: none was told which attachments are valid",
+                "recreate that pod; its record may be of another version of underlay",
+            )
+        ]
+    failures: list[CniError] = []
+    for conflist in now.known.conflists:
+        failed = chain.collect(conflist, _valid(conflist.name, now), now.caller)
+        failures += [located(error, conflist.name) for error in failed]
     return failures
 
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from underlay.cni.attach import withdraw
-from underlay.cni.errors import CniError
+from underlay.cni.chain import Caller
+from underlay.cni.errors import CniError, Drift
 from underlay.cni.plugin import NodeKernel, first_of
 from underlay.cni.request import Json
 from underlay.cni.result import Result, ResultRoute, parse, render
@@ -21,7 +22,7 @@ from underlay.cni.scene import Scene
 from underlay.cni.settle import settle_main_default
 from underlay.networks.delegates import Delegate
 from underlay.objects import POD, Route
-from underlay.plan import MainDefault, Plan, apply
+from underlay.plan import MainDefault, Plan, apply, missing
 from underlay.records import RECORD, Record
 
 PLUGIN = "default-route"  # in the place of a plugin's name, in the names of these records
@@ -71,8 +72,18 @@ def give_back(scene: Scene, ifname: str = "") -> list[CniError]:
     return failures
 
 
-def wanted_routes(delegate: Delegate, scene: Scene) -> tuple[Route, ...]:
-    """What CHECK looks for."""
+def check(delegate: Delegate, caller: Caller) -> None:
+    """Drift where the NIC has not the default that `lead` has given it."""
+    if delegate.default_route is None:
+        return
+    with caller.scene() as scene:
+        gone = missing(_wanted_routes(delegate, scene), scene.kernel)
+    for route, found in gone:
+        instead = f"there is: {found}" if found else "there is no default route in its place"
+        raise Drift(f"the default route that the pod has asked for is missing: {route}", instead)
+
+
+def _wanted_routes(delegate: Delegate, scene: Scene) -> tuple[Route, ...]:
     records = (each for each in scene.pod.all() if (each.plugin, each.ifname) == (PLUGIN, delegate.ifname))
     return tuple(obj for record in records for obj in record.plan.present if isinstance(obj, Route))
 

@@ -14,7 +14,6 @@ from underlay.cni.several.calling import Calling, Run, calling, refuse_unready
 from underlay.cni.several.record import read, read_all
 from underlay.networks.conflist import Conflist
 from underlay.networks.delegates import Delegate
-from underlay.plan import missing
 from underlay.records import record_name
 
 
@@ -38,19 +37,9 @@ def _differences(delegate: Delegate, this: Calling[C]) -> Iterator[CniError]:
         if not delegate.result:
             raise Drift("it was begun and never finished", "recreate the pod")
         chain.check(delegate, this.caller)
-        _check_default_route(delegate, this)
+        default_route.check(delegate, this.caller)
     except CniError as error:
         yield located(error, delegate.place)
-
-
-def _check_default_route(delegate: Delegate, this: Calling[C]) -> None:
-    if delegate.default_route is None:
-        return
-    with this.caller.scene() as scene:
-        gone = missing(default_route.wanted_routes(delegate, scene), scene.kernel)
-    for route, found in gone:
-        instead = f"there is: {found}" if found else "there is no default route in its place"
-        raise Drift(f"the default route that the pod has asked for is missing: {route}", instead)
 
 
 def status(plugin: MetaPlugin[C], request: Request[C], run: Run) -> None:
