@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
@@ -26,6 +26,7 @@ GRACE = 40  # seconds, terminationGracePeriodSeconds
 DAEMON = "underlay"  # what the names of its pods begin with
 NODE, CONTAINER = 2, 1  # NamespaceMode
 PROPAGATIONS = {None: 0, "HostToContainer": 1, "Bidirectional": 2}  # MountPropagation
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 EXITED = 2  # CONTAINER_EXITED
 # As a kubelet has them for every container that is not privileged (securitycontext.ConvertToRuntime…Paths).
 MASKED = (
@@ -37,16 +38,20 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 
 @dataclass(frozen=True)
 class Kubelet:
-    """`configmaps` are the texts of those that a pod mounts, by name."""
+    """`configmaps` are the texts of those that a pod mounts, by name; `account` is what a pod that wants it
+    has of its service account, and `env` what all have."""
 
     node: ContainerdNode
     configmaps: Mapping[str, Mapping[str, str]]
+    account: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, spec: Json) -> Pod:
         """Makes volumes and sandbox, and the first containers in turn, to their ends; then the others."""
         name = f"{DAEMON}-{token_hex(3)}"
         for volume in spec["volumes"]:
             self._make(volume)
+        self._write(self.account_directory, self.account)
         pod = Pod(self, spec, self.call("RunPodSandbox", {1: self.sandbox(spec, name)}).text(1), name)
         for container in spec.get("initContainers", ()):
             pod.run(container)
@@ -78,10 +83,16 @@ class Kubelet:
         if volume.get("hostPath", {}).get("type") == "DirectoryOrCreate":
             self.node.space.run("mkdir", "-p", "-m", "755", source)
         if "configMap" in volume:
-            for name, text in self.configmaps[volume["configMap"]["name"]].items():
-                path = Path(source, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
+            self._write(source, self.configmaps[volume["configMap"]["name"]])
+
+    @property
+    def account_directory(self) -> str:
+        return os.path.join(self.node.directory, "serviceaccount")
+
+    def _write(self, directory: str, texts: Mapping[str, str]) -> None:
+        os.makedirs(directory, exist_ok=True)
+        for name, text in texts.items():
+            Path(directory, name).write_text(text, encoding="utf-8")
 
     @property
     def cri(self) -> Cri:
@@ -151,7 +162,7 @@ class Pod:
 
     def _config(self, container: Json) -> Message:
         """ContainerConfig."""
-        env = {each["name"]: self._value(each) for each in container.get("env", ())}
+        env = {**self.kubelet.env, **{each["name"]: self._value(each) for each in container.get("env", ())}}
         argument = re.compile(r"\$\((\w+)\)")
         return {
             1: {1: container["name"]},  # metadata
@@ -180,6 +191,8 @@ class Pod:
                 3: mount.get("readOnly", False),
                 5: PROPAGATIONS[mount.get("mountPropagation")],
             }
+        if self.spec["automountServiceAccountToken"]:
+            yield {1: ACCOUNT, 2: self.kubelet.account_directory, 3: True}
 
     def _security(self, security: Json) -> Message:
         """LinuxContainerSecurityContext."""

@@ -7,14 +7,15 @@ import os
 import re
 import shutil
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.chart.helm import Json, of_kind, pod_spec, rendered
+from tests.chart.helm import NAMESPACE, Json, of_kind, pod_spec, rendered
 from tests.image.kubelet import DAEMON, Kubelet, Pod, call, end
 from tests.image.oci import Image
+from tests.netns.kube_api.server import KubeApi
 from tests.repo.tree import ROOT
 from underlay.lab.cluster import Cluster
 from underlay.lab.containerd.node import ContainerdNode
@@ -88,10 +89,10 @@ class Site:
         configmaps = {each["metadata"]["name"]: each["data"] for each in of_kind("ConfigMap", manifests)}
         return Kubelet(self.node, configmaps), pod_spec(manifests)
 
-    def start(self, values: Json = ALONE) -> Pod:
-        """The DaemonSet's pod, ready."""
+    def start(self, values: Json = ALONE, api: KubeApi | None = None) -> Pod:
+        """The DaemonSet's pod, ready; with an API, that of the cluster which it is in."""
         kubelet, spec = self.kubelet(values)
-        pod = kubelet.run(spec)
+        pod = (in_cluster(kubelet, api) if api else kubelet).run(spec)
         self.await_ready(pod)
         return pod
 
@@ -162,6 +163,13 @@ class Site:
         (plugin,) = self.network["plugins"][-1:]
         config = plugin | {"cniVersion": "1.1.0", "name": self.network["name"]}
         run(*self.node.space.entering(), *command, stdin=json.dumps(config))
+
+
+def in_cluster(kubelet: Kubelet, api: KubeApi) -> Kubelet:
+    """The same, which gives pods what they ask that API with."""
+    account = {"token": "t0ken", "ca.crt": api.certificates["ca.crt"].read_text(), "namespace": NAMESPACE}
+    env = {"KUBERNETES_SERVICE_HOST": api.host, "KUBERNETES_SERVICE_PORT": str(api.port)}
+    return replace(kubelet, account=account, env=env)
 
 
 def ping(client: Netns, address: str) -> list[str]:

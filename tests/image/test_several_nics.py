@@ -1,4 +1,8 @@
-"""The plugin `underlay`, as the chart puts it in front: a pod of the overlay gets another NIC."""
+"""The plugin `underlay`, as the chart puts it in front: a pod of the overlay gets another NIC.
+
+Its network is one of the chart's, which the agent in its container reads from the cluster's API, as whom the
+chart makes it and with the rights that the chart gives.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,38 @@ import pytest
 
 from tests.chart.helm import Json, of_kind
 from tests.image.site import Site, ping
+from tests.netns.kube_api.certificates import Certificates
+from tests.netns.kube_api.server import KubeApi
 from underlay.lab import overlay_plugin
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.nics import nics
 from underlay.lab.overlay import OVERLAY
+from underlay.lab.process import until
 from underlay.lab.services import SERVICES
 
-NAME = "macvlan-overlay-vlan0"
-ASKED = {"k8s.v1.cni.cncf.io/networks": f"kube-system/{NAME}"}
+ASKED = {"k8s.v1.cni.cncf.io/networks": "kube-system/macvlan-overlay-vlan0"}
+STATUS = "k8s.v1.cni.cncf.io/network-status"
 
 
 @pytest.fixture
-def beside_overlay(site: Site) -> Iterator[Site]:
+def api(site: Site, tmp_path: Path) -> Iterator[KubeApi]:
+    """The cluster's, on the node's loopback address, with the chart's networks and a pod that is to come."""
+    api = KubeApi(Certificates(tmp_path))
+    for definition in of_kind("NetworkAttachmentDefinition", site.manifests(values(site))):
+        metadata = definition["metadata"]
+        api.put_nad(metadata["namespace"], metadata["name"], definition["spec"]["config"])
+    api.put_pod("default", "pod1", ASKED, uid="uid-pod1", node=site.node.node.netns.name)
+    with site.node.node.netns.entered():
+        api.start()
+    yield api
+    api.stop()
+
+
+@pytest.fixture
+def beside_overlay(site: Site, api: KubeApi) -> Iterator[Site]:
     """A node whose own network is the overlay's, with the DaemonSet in front of it."""
     site.node.containerd.set_network(overlay_plugin.network(site.cluster.path("overlay")))
-    define(site)
-    site.start(values(site))
+    site.start(values(site), api)
     site.await_network("multus-cni-network")
     yield site
     site.remove_pods()  # by the configuration that has made them: a runtime asks the one that is there
@@ -38,15 +58,6 @@ def values(site: Site) -> Json:
     return {"cluster_subnet": subnets, "macvlan": {"enable": True, "master": "eth0", "ipam": ipam}}
 
 
-def define(site: Site) -> None:
-    """Gives the node the chart's networks as files: no API server is asked here."""
-    directory = Path(site.node.containerd.conf_dir, "underlay.d")
-    directory.mkdir(parents=True, exist_ok=True)
-    for definition in of_kind("NetworkAttachmentDefinition", site.manifests(values(site))):
-        path = directory / f"{definition['metadata']['name']}.json"
-        path.write_text(json.dumps(definition), encoding="utf-8")
-
-
 def test_a_pod_gets_the_nic_that_it_asks_for_beside_that_of_the_overlay(beside_overlay: Site) -> None:
     site = beside_overlay
 
@@ -55,3 +66,11 @@ def test_a_pod_gets_the_nic_that_it_asks_for_beside_that_of_the_overlay(beside_o
     found = nics(site.node.pods.netns("pod1"))
     assert sorted(found) == ["eth0", "net1"]
     assert [ping(site.node.node.netns, str(each)) for each in found["net1"].values()] == [[], []]
+
+
+def test_the_pod_is_told_of_its_nics(beside_overlay: Site, api: KubeApi) -> None:
+    beside_overlay.node.pods.run("pod1", ASKED)
+
+    until(lambda: STATUS in api.annotations("default", "pod1"), "there is no network-status")
+    told = json.loads(api.annotations("default", "pod1")[STATUS])
+    assert [each["interface"] for each in told] == ["eth0", "net1"]
