@@ -12,7 +12,8 @@ help: ## list the targets
 demo: build ## a cluster in namespaces: what a macvlan pod reaches without the plugin, and with it
 	@scripts/as-root $(BIN)/underlay lab demo
 
-test: check ## everything: check, then unit, repo, netns and e2e tests (ARGS='-k veth' picks some)
+test: check ## everything: check, then all tests (ARGS='-k veth' picks some)
+	@scripts/image
 	$(if $(ARGS),scripts/isolated,scripts/side-by-side) $(BIN)/pytest $(ARGS)
 
 check: build ## format, lint, types, layers
@@ -21,14 +22,15 @@ check: build ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-unit: build ## the tests that need no kernel: unit and repo
-	$(BIN)/pytest tests/unit tests/repo $(ARGS)
+unit: build ## the tests that need no kernel: unit, repo and chart
+	$(BIN)/pytest tests/unit tests/repo tests/chart $(ARGS)
 
 netns: build ## the tests on a real kernel, in namespaces of their own
 	scripts/isolated $(BIN)/pytest tests/netns $(ARGS)
 
-e2e: build ## the tests with real container runtimes, containerd and podman
-	scripts/isolated $(BIN)/pytest tests/e2e $(ARGS)
+e2e: build ## the tests with real container runtimes, containerd and podman, and of the image
+	@scripts/image
+	scripts/isolated $(BIN)/pytest tests/e2e tests/image $(ARGS)
 
 bench: build ## what ADD and DEL cost, against the kernel alone (ARGS='-n 100 --json FILE', ARGS=--help)
 	@scripts/isolated $(BIN)/python -m bench $(ARGS)
@@ -48,5 +50,5 @@ build: ## packages that are missing, .venv with the command .venv/bin/underlay, 
 
 clean: ## remove .venv, the shim and the tools' caches
 	rm -f src/underlay/underlay-shim*
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .ruff_cache
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .ruff_cache
 	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
