@@ -35,6 +35,7 @@ def look(node: HostNode) -> Seen:
         records, unreadable = _records(node.records)
         seen = Seen(
             now=time.time(),
+            identity=node.identity,
             records=records,
             at_home=frozenset(record.owner for record in records if _is_at_home(record, node)),
             unreadable=unreadable,

@@ -51,7 +51,7 @@ class Netns:
 
 @dataclass(frozen=True)
 class Seen:
-    """A node at one moment, `now` in seconds since the epoch.
+    """A node at one moment, `now` in seconds since the epoch. `identity` is that of its own namespace.
 
     `at_home` are the owners of records whose path leads to their namespace. `others` are the namespaces
     that were found by walking over all that is seen from here, and `directories` those in which a path of
@@ -60,6 +60,7 @@ class Seen:
     """
 
     now: float = 0.0
+    identity: str = ""
     records: tuple[Record, ...] = ()
     at_home: frozenset[str] = frozenset()
     unreadable: tuple[Unreadable, ...] = ()
