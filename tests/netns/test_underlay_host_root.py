@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.agents import Agent
+from tests.netns.agents import Agent, until
 from tests.netns.kube_api.certificates import Certificates
 from tests.netns.kube_api.server import serving
 from tests.netns.nics import Front, links
 from tests.netns.world import World
 from underlay.install import is_built
 from underlay.lab.errors import PluginError
+from underlay.lab.namespace import delete
 
 ON_THE_NODE = "/mnt"  # what is below differs: the node's, and ours
 SCRIPT = """#!/bin/sh
@@ -81,6 +82,23 @@ def test_plugins_definitions_and_the_readiness_file_are_those_of_the_node(front:
     front.check(pod)
     front.delete(pod)
     assert links(pod) == []
+
+
+def test_a_pod_that_is_gone_is_taken_off_by_the_plugins_of_the_node(
+    front: Front, agent: Agent, root: Path
+) -> None:
+    pod = front.world.pod()
+    front.add(pod, "told")
+    agent.end()
+    agent.start("--host-root", f"{root}/", "--gc-seconds", "1")
+    front.check(pod)  # by which the agent knows this node
+    told = Path(f"{root}{ON_THE_NODE}/told")
+    told.unlink()
+
+    delete(pod.netns)
+
+    until(lambda: not any(Path(front.world.state).rglob("*.json")))
+    assert json.loads(told.read_text())["name"] == "told"
 
 
 def test_the_kubeconfig_is_that_of_the_node(front: Front, root: Path, certificates: Certificates) -> None:

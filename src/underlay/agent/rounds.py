@@ -20,14 +20,18 @@ from underlay.oneshot import HostNode
 
 
 class Rounds:
-    """Over the agent's own node, and over those whose calls it answers."""
+    """Over the agent's own node, and over those whose calls it answers. `root` comes before paths of the
+    node, `bin_dir` is one of these."""
 
-    def __init__(self, hosts: Hosts, state: str, bin_dir: str, log: Log, meter: Meter | None) -> None:
+    def __init__(
+        self, hosts: Hosts, state: str, bin_dir: str, log: Log, meter: Meter | None, root: str = ""
+    ) -> None:
         self._hosts = hosts
         self._state = state
         self._path = (bin_dir,)
         self._log = log
         self._meter = meter
+        self._root = root
         self._never = threading.Event()
 
     def start(self, seconds: float) -> None:
@@ -48,7 +52,9 @@ class Rounds:
                 inode = os.fstat(fd).st_ino
                 if inode not in done:
                     done.add(inode)
-                    self._look_at(HostNode(fd, self._state))
+                    node = HostNode(fd, self._state)
+                    node.root = self._root
+                    self._look_at(node)
             except Exception as error:  # noqa: BLE001  the edge of a thread: the next round may do better
                 self._log.event("gc-failed", "error", msg=str(error) or repr(error))
             finally:

@@ -61,7 +61,8 @@ def serve(options: Options) -> int:
         log.event("agent-started", socket=options.socket, state=options.state, pid=os.getpid())
         notifier.tell(READY)
         if options.gc_seconds:
-            Rounds(hosts, options.state, options.bin_dir, log, meter).start(options.gc_seconds)
+            rounds = Rounds(hosts, options.state, options.bin_dir, log, meter, options.host_root)
+            rounds.start(options.gc_seconds)
         signals.wait()
         notifier.tell(STOPPING)
         unfinished = workers.stop(PATIENCE)
