@@ -25,11 +25,16 @@ from underlay.lab.process import until
 from underlay.lab.scenarios import veth
 from underlay.plugins import PLUGINS
 
-LAYERS = [ROOT / ".cache/image" / name for name in ("root.tar", "package.tar")]
+CACHE = ROOT / ".cache/image"  # of scripts/image
 NAME = "localhost/underlay:test"
 REGISTRY, REPOSITORY, TAG = re.split("[/:]", NAME)
 PORT = 9977
 ALONE = {"multus": {"mode": "none"}}
+
+
+def layers(architecture: str) -> list[Path]:
+    """Debian's packages, and ours."""
+    return [CACHE / "root.tar", CACHE / f"package-{architecture}.tar"]
 
 
 def image(architecture: str) -> Image:
@@ -37,7 +42,9 @@ def image(architecture: str) -> Image:
     dockerfile = (ROOT / "packaging/Dockerfile").read_text(encoding="utf-8")
     (entry_point,) = re.findall(r"(?m)^ENTRYPOINT (\[.*\])$", dockerfile)
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return Image(NAME, architecture, LAYERS, {"Entrypoint": json.loads(entry_point), "Env": [path]})
+    return Image(
+        NAME, architecture, layers(architecture), {"Entrypoint": json.loads(entry_point), "Env": [path]}
+    )
 
 
 @dataclass(frozen=True)
