@@ -29,14 +29,15 @@ DESCRIPTORS = 24  # of one call at most: its connection, namespaces, sockets, lo
 @dataclass(frozen=True, slots=True)
 class Options:
     """`socket` and `state` are absolute paths, `threads` is how many calls may run at once, `metrics` is
-    an address and a port, or "" for none. `host_root` is where the node's root
-    directory is, "" where it is ours."""
+    an address and a port, or "" for none, as `metrics_on` is, for other machines. `host_root` is where the
+    node's root directory is, "" where it is ours."""
 
     socket: str
     state: str
     threads: int
     metrics: str = ""
     host_root: str = ""
+    metrics_on: str = ""
 
 
 def serve(options: Options) -> int:
@@ -84,16 +85,16 @@ class Signals:
 
 
 def _meter(options: Options, place: Place) -> Meter | None:
-    if not options.metrics:
+    if not (options.metrics or options.metrics_on):
         return None
-    from underlay.agent.metrics import Metrics, serve_http
+    from underlay.agent.metrics import Metrics, serve_http, serve_others
 
     metrics = Metrics(options.state)
-    serve_http(
-        options.metrics,
-        metrics,
-        lambda: "" if place.is_ours() else f"{place.path} is not the agent's socket any more",
-    )
+    if options.metrics_on:
+        serve_others(options.metrics_on, metrics)
+    if options.metrics:
+        told = f"{place.path} is not the agent's socket any more"
+        serve_http(options.metrics, metrics, lambda: "" if place.is_ours() else told)
     return metrics
 
 

@@ -26,6 +26,15 @@ def agent(
             "--metrics", metavar="ADDR:PORT", help="A loopback address for metrics.", show_default="off"
         ),
     ] = "",
+    metrics_on: Annotated[
+        str,
+        typer.Option(
+            "--metrics-on",
+            metavar="ADDR:PORT",
+            help="Another address for them, which other machines reach.",
+            show_default="off",
+        ),
+    ] = "",
     host_root: Annotated[
         str,
         typer.Option(
@@ -45,7 +54,10 @@ def agent(
 
     try:
         root = os.path.abspath(host_root).rstrip("/") if host_root else ""
-        unfinished = serve(Options(os.path.abspath(socket), os.path.abspath(state), threads, metrics, root))
+        options = Options(
+            os.path.abspath(socket), os.path.abspath(state), threads, metrics, root, metrics_on=metrics_on
+        )
+        unfinished = serve(options)
     except (AgentError, OSError) as error:
         problems = Console(stderr=True, highlight=False)
         problems.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
