@@ -4,7 +4,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
-.PHONY: help demo test check unit netns e2e bench format lock build clean
+.PHONY: help demo test check unit netns e2e bench format docs lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: build ## what ADD and DEL cost, against the kernel alone (ARGS='-n 100 --
 format: build ## put the code in shape, and mend what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: build ## docs/cli.md, from the code of the command
+	$(BIN)/python scripts/cli_docs.py >docs/cli.md
 
 lock: ## pin the dependencies again (ARGS=--upgrade takes new versions)
 	scripts/lock $(ARGS)

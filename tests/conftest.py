@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import settings
 
@@ -9,7 +12,12 @@ from hypothesis import settings
 settings.register_profile("underlay", derandomize=True, deadline=None)
 settings.load_profile("underlay")
 
-WITH_RUNTIMES = "tests/e2e/"  # container runtimes keep some things for the whole machine: one process alone
+WITH_RUNTIMES = (
+    "tests/e2e/",
+    "tests/image/",
+)  # these keep some things for the whole machine: one process alone
+SECONDS = {"tests/e2e/": 4.0, "tests/image/": 8.0, "tests/netns/": 0.4}  # of one test, about
+OTHERWISE = 0.05
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,16 +25,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the modules of this part: dealt out by turns, those with container runtimes to the last part."""
+    """Keeps the modules of this part."""
     part, parts = map(int, config.getoption("--part").split("/"))
-    modules = sorted({_module(item) for item in items})
-    others = [module for module in modules if not module.startswith(WITH_RUNTIMES)]
-    own = {module for place, module in enumerate(others) if place % parts == part - 1}
-    if part == parts:
-        own |= {*modules} - {*others}
+    own = _dealt(Counter(map(_module, items)), parts)[part - 1]
     left_out = [item for item in items if _module(item) not in own]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if _module(item) in own]
+
+
+def _dealt(tests: Mapping[str, int], parts: int) -> list[set[str]]:
+    """By the number of tests in each module: those with runtimes to the last part, then the longest first."""
+    dealt: list[set[str]] = [set() for _ in range(parts)]
+    taken = [0.0] * parts
+    seconds = {module: count * _seconds(module) for module, count in tests.items()}
+    for module in sorted(
+        seconds, key=lambda each: (not each.startswith(WITH_RUNTIMES), -seconds[each], each)
+    ):
+        part = parts - 1 if module.startswith(WITH_RUNTIMES) else taken.index(min(taken))
+        dealt[part].add(module)
+        taken[part] += seconds[module]
+    return dealt
+
+
+def _seconds(module: str) -> float:
+    return next((each for folder, each in SECONDS.items() if module.startswith(folder)), OTHERWISE)
 
 
 def _module(item: pytest.Item) -> str:

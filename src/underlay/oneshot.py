@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from underlay.cni.cluster import Cluster
 
 STATE = "/run/underlay"
+SOCKET = f"{STATE}/agent.sock"
 EXECUTION = 30.0  # seconds that another plugin may take
 CHROOT_FAILURES = (125, 126, 127)  # exit codes of chroot(1) where it has not begun the program
 

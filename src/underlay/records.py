@@ -34,7 +34,7 @@ FORMAT = 1
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 DISPLACED = "displaced.json"
 OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers", "versions", "is_asked")  # fields of a MainDefault
-LATER = ("ipam", "segment", "result")  # fields that only some records have
+LATER = ("ipam", "segment", "result", "pod")  # fields that only some records have
 USERS = "users"
 DELEGATES = "underlay:"  # before a container's id: what `underlay` has called other plugins with
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
@@ -61,7 +61,8 @@ class Record:
 
     `netns` is the pod's namespace, as path and as identity. `created` is in seconds since the epoch.
     `claims` are the addresses that were claimed for it, `ipam` is the configuration that another IPAM
-    plugin was called with, `segment` the one it is in, `result` what its ADD answers.
+    plugin was called with, `segment` the one it is in, `result` what its ADD answers. `pod` is namespace
+    and name of the pod, "" where the runtime has not said.
     """
 
     plugin: str
@@ -77,6 +78,13 @@ class Record:
     ipam: dict[str, Any] = field(default_factory=dict)
     segment: str = ""
     result: dict[str, Any] = field(default_factory=dict)
+    pod: str = ""
+
+    def __str__(self) -> str:
+        """The attachment as a person looks for it."""
+        container = f"container {self.container_id}"
+        whose = f"{self.pod}, {container}" if self.pod else container
+        return f"{self.ifname} of {whose}, in {self.network}"
 
     @property
     def name(self) -> str:
@@ -176,7 +184,7 @@ class SegmentRecords(PodRecords):
 
     def _decoded(self, name: str) -> Record | None:
         try:
-            with open(os.path.join(self._directory, name), encoding="utf-8") as file:
+            with open(os.path.join(self.directory, name), encoding="utf-8") as file:
                 return _decoded(file.read())
         except UNREADABLE:
             return None
@@ -188,8 +196,22 @@ class SegmentRecords(PodRecords):
         except FileNotFoundError:
             return False
 
+    def users(self) -> frozenset[str]:
+        """The markers of all users, as `marker_of` gives them."""
+        try:
+            return frozenset(os.listdir(self._users))
+        except FileNotFoundError:
+            return frozenset()
+
+    def drop_marker(self, marker: str) -> None:
+        """Forgets a user of whom no more is known than that."""
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._users, marker))
+        with suppress(OSError):  # there are others
+            os.rmdir(self._users)
+
     def add_user(self, owner: str) -> None:
-        path = os.path.join(self._users, _hashed(owner))
+        path = os.path.join(self._users, marker_of(owner))
         try:
             os.makedirs(self._users, mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -199,10 +221,7 @@ class SegmentRecords(PodRecords):
             raise IoFailure(f"writing {path}: {error.strerror}") from error
 
     def drop_user(self, owner: str) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._users, _hashed(owner)))
-        with suppress(OSError):  # there are others
-            os.rmdir(self._users)
+        self.drop_marker(marker_of(owner))
 
 
 class Records:
@@ -214,7 +233,7 @@ class Records:
 
     def netns_owners(self, netns_id: str) -> set[str]:
         """The containers whose records name that namespace. Reads every record of the node."""
-        pods = (PodRecords(os.path.join(self._host, name)) for name in self.containers())
+        pods = map(self.glimpsed, self.containers())
         return {
             record.container_id for pod in pods for record in pod.all() if record.netns_id == netns_id
         } | {
@@ -230,6 +249,15 @@ class Records:
             return sorted(e.name for e in os.scandir(self._host) if e.is_dir() and ":" not in e.name)
         except FileNotFoundError:
             return []
+
+    def glimpsed(self, container: str) -> PodRecords:
+        """The records of a directory that `containers` named, without its lock: to look at, for each file
+        is whole, and may be another one by now."""
+        return PodRecords(os.path.join(self._host, container))
+
+    def glimpsed_segment(self, name: str) -> SegmentRecords:
+        """The same of a segment."""
+        return SegmentRecords(os.path.join(self._host, name))
 
     @property
     def claims(self) -> Claims:
@@ -269,7 +297,7 @@ class Records:
             store.drop_unfinished()
             yield store
 
-    def glimpsed(self, container_id: str) -> Store:
+    def glimpsed_delegates(self, container_id: str) -> Store:
         """The same without the lock, to look at: each file is whole, and may be another one by now."""
         return Store(self._delegates(container_id))
 
@@ -341,6 +369,11 @@ def decode(raw: dict[str, Any]) -> Record:
 
 def _default(raw: dict[str, Any]) -> MainDefault:
     return typed(MainDefault, {**raw, "versions": tuple(raw.get("versions", (4, 6)))})
+
+
+def marker_of(owner: str) -> str:
+    """What stands for a user of a segment: an owner's name may be longer than that of a file."""
+    return _hashed(owner)
 
 
 @lru_cache(maxsize=64)

@@ -21,19 +21,19 @@ class Store:
     """
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        self.directory = directory
         try:
             self._files = set(os.listdir(directory))
         except FileNotFoundError:
             self._files = set()
 
     def load(self, name: str) -> Any:
-        with open(os.path.join(self._directory, name), encoding="utf-8") as file:
+        with open(os.path.join(self.directory, name), encoding="utf-8") as file:
             return json.load(file)
 
     def store(self, name: str, value: Any) -> None:
         """IoFailure where it can't be written; what was there before stays then."""
-        path = os.path.join(self._directory, name)
+        path = os.path.join(self.directory, name)
         text = ENCODER.encode(value).encode()
         try:
             with open(path + UNFINISHED, "wb", opener=_for_root_alone) as file:
@@ -48,7 +48,7 @@ class Store:
     def delete(self, name: str) -> None:
         if name in self._files:
             with suppress(FileNotFoundError):
-                os.unlink(os.path.join(self._directory, name))
+                os.unlink(os.path.join(self.directory, name))
             self._files.discard(name)
 
     def has(self, name: str) -> bool:

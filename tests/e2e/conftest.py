@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -37,6 +38,28 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 @pytest.fixture
 def there(way: str, kind: Kind) -> Iterator[Site]:
     """A cluster whose nodes have containerd, and no pods yet."""
+    with site(kind, way) as there:
+        yield there
+
+
+@pytest.fixture
+def here(there: Site) -> Iterator[Deployment]:
+    """Pods that run. When they have been removed, the nodes are as before, and no address is taken."""
+    with deployed(there):
+        yield there.here
+
+
+@pytest.fixture(scope="module")
+def at_rest() -> Iterator[Site]:
+    """Pods that tests look at and leave alone, with an agent on each node."""
+    if not is_built():
+        pytest.skip("the agent: no C compiler has built the shim that asks it")
+    with site(VETH, "agent") as there, deployed(there):
+        yield there
+
+
+@contextmanager
+def site(kind: Kind, way: str) -> Iterator[Site]:
     if reason := why_not():
         pytest.skip(f"containerd: {reason}")
     with Lab(PREFIX, STATE_DIR) as lab:
@@ -48,12 +71,11 @@ def there(way: str, kind: Kind) -> Iterator[Site]:
         yield there
 
 
-@pytest.fixture
-def here(there: Site) -> Iterator[Deployment]:
-    """Pods that run. When they have been removed, the nodes are as before, and no address is taken."""
+@contextmanager
+def deployed(there: Site) -> Iterator[None]:
     before = Traces(there.cluster)
     there.here.attach(there.kind.scenario.variants[-1])
-    yield there.here
+    yield
     there.here.detach()
     assert [*before.left(), *there.taken()] == []
 

@@ -19,25 +19,15 @@ from underlay.lab.namespace import named
 from underlay.lab.scenario import Deployment
 from underlay.lab.traces import Traces
 
-EVERY_KIND = pytest.mark.parametrize("kind", [VETH, VXLAN], ids=str, indirect=True)
 
-
-@EVERY_KIND
-@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [(VETH, "process"), (VXLAN, "process"), (VXLAN, "agent")],
+    ids=str,
+    indirect=True,
+)  # and of VETH with an agent in test_pods_at_rest.py
 def test_every_way_is_right_for_processes_in_containers(here: Deployment) -> None:
     assert wrong(here.measure()) == []
-
-
-@pytest.mark.usefixtures("here")
-def test_it_is_the_agent_of_the_node_that_answers(there: Site) -> None:
-    assert '"event": "call"' in there.first.agent.process.said
-
-
-@pytest.mark.usefixtures("here")
-def test_the_runtime_tells_the_kubelet_the_addresses_that_the_pod_has(there: Site) -> None:
-    pods = there.first.pods
-
-    assert sorted(pods.cri.addresses(pods.find("pod1").id)) == there.addresses("pod1")
 
 
 def test_a_container_that_is_started_again_finds_the_network_of_its_pod(

@@ -20,6 +20,7 @@ BOTH_WAYS = {
     for name in (
         "bad_calls",
         "concurrency",
+        "leftovers",
         "overlays",
         "protocol",
         "remembered",

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-import underlay
+from tests.netns.command import PACKAGE_DIR, underlay
 from tests.netns.world import LAN_A, World
 from underlay.cli.install import WITHOUT_SHIM
-from underlay.install import PYTHON_FILE, SHEBANG_MAX, SHIM, install, is_built, launcher
+from underlay.install import install, is_built
+from underlay.install.executables import PYTHON_FILE, SHEBANG_MAX, SHIM, launcher
 from underlay.plugins import PLUGINS
 
-PACKAGE_DIR = os.path.dirname(os.path.dirname(underlay.__file__))
 SUPPORTED = b'"supportedVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]'
 
 
@@ -134,34 +134,26 @@ def test_the_first_line_is_used_up_to_what_the_kernel_reads(tmp_path: Path) -> N
     assert SUPPORTED in version(plugin)
 
 
-def cli(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """`underlay` as a person calls it."""
-    return subprocess.run(
-        [sys.executable, "-m", "underlay", "install", *args],
-        env={**os.environ, "PYTHONPATH": PACKAGE_DIR, "PATH": ""},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_the_command_says_what_it_installed(tmp_path: Path) -> None:
-    done = cli("--bin-dir", "some bin", cwd=tmp_path)
+    done = underlay("install", "--bin-dir", "some bin", "--names-dir", "names", cwd=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
-    paths = [f"installed {tmp_path}/some bin/{name}" for name in PLUGINS]
-    assert done.stdout.splitlines() == (paths if is_built() else [WITHOUT_SHIM, *paths])
+    files = [*([PYTHON_FILE] if is_built() else []), *PLUGINS]
+    lines = [
+        *(f"installed {tmp_path}/names/{kind}.d/underlay.conf" for kind in ("rt_protos", "rt_tables")),
+        *(f"installed {tmp_path}/some bin/{name}" for name in files),
+    ]
+    assert done.stdout.splitlines() == (lines if is_built() else [WITHOUT_SHIM, *lines])
     assert SUPPORTED in version(tmp_path / "some bin" / "veth")
 
 
 def test_the_command_says_why_it_could_not(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    done = cli("--bin-dir", "file/bin", cwd=tmp_path)
+    done = underlay("install", "--bin-dir", "file/bin", "--names-dir", "names", cwd=tmp_path)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: file/bin: Not a directory\n"
+    assert done.stderr == f"error: {tmp_path}/file/bin/{PYTHON_FILE}: Not a directory\n"
 
 
 def test_a_pod_is_made_by_an_executable_that_was_installed_anew_meanwhile(world: World) -> None:

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from tests.netns.world import state_of
+from underlay.explain.text import commands_text
 from underlay.install import is_built
 from underlay.lab import networks
 from underlay.lab.addresses import VERSIONS
@@ -35,7 +36,7 @@ from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS, three_nics, veth
 from underlay.lab.setup import AGENT, PROCESS
 from underlay.lab.standin import StandIn
-from underlay.lab.tables import commands_text, matrix_table, verdict
+from underlay.lab.tables import matrix_table, verdict
 
 COMMAND = (sys.executable, "-m", "underlay", "lab")
 EVERY = [(scenario, variant) for scenario in SCENARIOS for variant in scenario.variants]

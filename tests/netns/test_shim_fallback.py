@@ -17,7 +17,7 @@ import pytest
 import underlay
 from tests.netns.shims import Shim, build, installed, package_that_tells, refusal
 from tests.netns.wire import Answering, Handler, serving
-from underlay.install import launcher
+from underlay.install.executables import launcher
 
 PACKAGE_DIR = os.path.dirname(os.path.dirname(underlay.__file__))
 

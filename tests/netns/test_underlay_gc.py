@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.netns.command import underlay
 from tests.netns.nics import VALID, Front, links
 from tests.netns.recorder import Recorder
 from tests.netns.world import Footprint, Inside, World
@@ -108,6 +109,27 @@ def test_without_a_list_only_the_pods_without_namespace_go(
     assert attached([one, three]) == ["one", "three"]
     assert recorder.holders() == {(one.container_id, "net1")}
     assert all(VALID not in call.stdin for call in recorder.calls() if call.verb == "GC")
+
+
+def test_the_node_finds_the_pods_whose_del_nobody_calls(front: Front, recorder: Recorder) -> None:
+    before, leased = Footprint(front.world, front.node.netns), front.leases()
+    pods = [front.world.pod(name) for name in ("one", "two")]
+    front.define("told", told("told"))
+    for pod in pods:
+        front.add(pod, "told, lan-b")
+    delete(pods[0].netns)
+
+    cleared = underlay("gc", "--state", front.world.state, node=front.node.netns)
+
+    assert (cleared.returncode, cleared.stderr) == (0, "")
+    one = pods[0].container_id
+    assert cleared.stdout.splitlines()[0] == (
+        f"removed: eth0, net1, net2 of container {one}, in pods (underlay): its network namespace is gone"
+    )
+    assert recorder.holders() == {(pods[1].container_id, "net1")}
+    front.check(pods[1])
+    front.delete(pods[1])
+    assert (before.changes(), front.leases()) == ([], leased)
 
 
 def test_attachments_of_pods_from_before_are_valid_in_every_network(

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from underlay.agent import wire
+from underlay.agent.about import ABOUT, About
 from underlay.agent.background import Background
 from underlay.agent.clusters import Clusters
 from underlay.agent.hosts import Hosts
@@ -63,13 +64,15 @@ class CallLog(Log):
 
 
 class Calls:
-    """Answers connections. `state` is the directory of the records, `root` comes before the node's paths."""
+    """Answers connections. `state` is the directory of the records, `about` says who answers, `root` comes
+    before the node's paths."""
 
-    def __init__(self, state: str, meter: Meter | None, root: str = "") -> None:
+    def __init__(self, state: str, meter: Meter | None, hosts: Hosts, about: About, root: str = "") -> None:
         self._state = state
         self._root = root
         self._meter = meter
-        self._hosts = Hosts()
+        self._hosts = hosts
+        self._about = about
         self._background = Background()
         self._turns = Turns()
         self._log = Log(LogOptions())
@@ -101,6 +104,9 @@ class Calls:
         except CniError as error:
             self._log.event("refused", "error", code=error.code, msg=error.msg, details=error.details)
             wire.send(client, wire.encode_reply(1, _printed(as_json(error, SUPPORTED[-1]))))
+            return
+        if asked.plugin == ABOUT:
+            wire.send(client, wire.encode_reply(0, _printed(self._about.as_json())))
             return
         with self._turns.taken(), ExitStack() as left:
             if wire.has_gone(client):

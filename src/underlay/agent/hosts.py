@@ -57,6 +57,11 @@ class Hosts:
                 host.used = time.monotonic()
                 self._look_later()
 
+    def descriptors(self) -> list[int]:
+        """One of each host's namespace; the caller closes them."""
+        with self._lock:
+            return [host.watch.netns() for host in self._hosts.values()]
+
     def _look_later(self) -> None:
         """A look is due while a host is known: an agent without calls is woken once or twice, then never."""
         if self._is_due or not self._hosts:

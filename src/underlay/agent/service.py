@@ -1,27 +1,26 @@
-"""The agent from its start to its last signal.
-
-No signal is blocked or ignored, though threads would ask for that: what a plugin that is executed inherits
-is a mask and what is ignored, but not a handler. So each signal has a handler that does nothing, and Python
-writes its number to a pipe that the main thread reads. Nothing else wakes an agent that has nothing to do.
-"""
+"""The agent from its start to its last signal."""
 
 from __future__ import annotations
 
 import gc
 import os
 import resource
-import signal
+import time
 
+import underlay
+from underlay.agent.about import About
 from underlay.agent.calls import Calls, Meter
+from underlay.agent.hosts import Hosts
 from underlay.agent.notify import READY, STOPPING, Notifier
 from underlay.agent.place import Place, listening
+from underlay.agent.rounds import Rounds
 from underlay.agent.workers import Workers
 from underlay.cni.verbs import load
 from underlay.log import Log, LogOptions
 from underlay.plugins import PLUGINS
+from underlay.signals import Signals
 from underlay.values import dataclass
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 30.0  # seconds for calls that run when the agent is to end
 DESCRIPTORS = 24  # of one call at most: its connection, namespaces, sockets, locks, pipes to a plugin
 
@@ -30,13 +29,16 @@ DESCRIPTORS = 24  # of one call at most: its connection, namespaces, sockets, lo
 class Options:
     """`socket` and `state` are absolute paths, `threads` is how many calls may run at once, `metrics` is
     an address and a port, or "" for none, as `metrics_on` is, for other machines. `host_root` is where the
-    node's root directory is, "" where it is ours."""
+    node's root directory is, "" where it is ours. `gc_seconds` lie between two looks for what is left over,
+    0 for none; `bin_dir` has IPAM plugins that gave addresses."""
 
     socket: str
     state: str
     threads: int
     metrics: str = ""
     host_root: str = ""
+    gc_seconds: int = 300
+    bin_dir: str = "/opt/cni/bin"
     metrics_on: str = ""
 
 
@@ -50,7 +52,8 @@ def serve(options: Options) -> int:
     log = Log(LogOptions())
     _allow_descriptors(options.threads * DESCRIPTORS)
     with listening(options.socket) as place:
-        calls = Calls(options.state, _meter(options, place), options.host_root)
+        meter, hosts = _meter(options, place), Hosts()
+        calls = Calls(options.state, meter, hosts, about(options), options.host_root)
         workers = Workers(place.listener, calls.answer, options.threads)
         load()
         tuple(PLUGINS.values())  # are loaded now: the first call waits for none
@@ -58,6 +61,8 @@ def serve(options: Options) -> int:
         workers.start()
         log.event("agent-started", socket=options.socket, state=options.state, pid=os.getpid())
         notifier.tell(READY)
+        if options.gc_seconds:
+            Rounds(hosts, options.state, options.bin_dir, log, meter).start(options.gc_seconds)
         signals.wait()
         notifier.tell(STOPPING)
         unfinished = workers.stop(PATIENCE)
@@ -66,22 +71,8 @@ def serve(options: Options) -> int:
     return unfinished
 
 
-class Signals:
-    """The signals that a daemon gets. Made in the main thread, and once in a process."""
-
-    def __init__(self) -> None:
-        self._pipe, write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write)
-        for number in (*ENDING, signal.SIGHUP):  # a terminal that closes ends no daemon
-            signal.signal(number, lambda *_: None)
-
-    def wait(self) -> None:
-        """Returns when the agent is to end. From then on another such signal ends it at once."""
-        while os.read(self._pipe, 1)[0] not in ENDING:
-            pass
-        for number in ENDING:
-            signal.signal(number, signal.SIG_DFL)
+def about(options: Options) -> About:
+    return About(underlay.__version__, os.getpid(), int(time.time()), options.socket, options.state)
 
 
 def _meter(options: Options, place: Place) -> Meter | None:

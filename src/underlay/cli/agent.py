@@ -9,17 +9,27 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from underlay.cli.options import BinDir, Socket, State
+from underlay.install.site import BIN_DIR
+from underlay.oneshot import SOCKET, STATE
+
 
 def agent(
-    socket: Annotated[
-        str, typer.Option("--socket", envvar="UNDERLAY_SOCKET", metavar="PATH", help="Where to listen.")
-    ] = "/run/underlay/agent.sock",
-    state: Annotated[
-        str, typer.Option("--state", envvar="UNDERLAY_STATE", metavar="DIR", help="Where the records are.")
-    ] = "/run/underlay",
+    socket: Socket = SOCKET,
+    state: State = STATE,
     threads: Annotated[
         int, typer.Option("--threads", min=1, max=4096, metavar="N", help="How many calls may run at once.")
     ] = 256,
+    bin_dir: BinDir = BIN_DIR,
+    gc_seconds: Annotated[
+        int,
+        typer.Option(
+            "--gc-seconds",
+            min=0,
+            metavar="SECONDS",
+            help="How often to look for what nobody owns any more, as `underlay gc` does; 0: never.",
+        ),
+    ] = 300,
     metrics: Annotated[
         str,
         typer.Option(
@@ -53,9 +63,15 @@ def agent(
     from underlay.agent.service import Options, serve
 
     try:
-        root = os.path.abspath(host_root).rstrip("/") if host_root else ""
         options = Options(
-            os.path.abspath(socket), os.path.abspath(state), threads, metrics, root, metrics_on=metrics_on
+            socket=os.path.abspath(socket),
+            state=os.path.abspath(state),
+            threads=threads,
+            metrics=metrics,
+            host_root=os.path.abspath(host_root).rstrip("/") if host_root else "",
+            gc_seconds=gc_seconds,
+            bin_dir=os.path.abspath(bin_dir),
+            metrics_on=metrics_on,
         )
         unfinished = serve(options)
     except (AgentError, OSError) as error:

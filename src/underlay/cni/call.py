@@ -65,6 +65,12 @@ class Call:
     prev_result: dict[str, Any] | None = None
     valid_attachments: tuple[tuple[str, str], ...] | None = None  # (container id, ifname); None: not told
 
+    @property
+    def pod(self) -> str:
+        """Namespace and name, "" where there is no Kubernetes that has said them."""
+        name = self.args.get("K8S_POD_NAME")
+        return f"{self.args.get('K8S_POD_NAMESPACE', '')}/{name}" if name else ""
+
 
 def read_call(env: Mapping[str, str], stdin: bytes) -> Call:
     """Read one call; raises InvalidEnvironment, DecodingFailure, InvalidConfig or IncompatibleVersion.

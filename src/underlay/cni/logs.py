@@ -20,6 +20,6 @@ def log_of(name: str, call: Call, make: Callable[..., Log] = Log) -> Log:
     except CniError:
         options = LogOptions(file=default)  # the verbs that need it right say so, DEL needs nothing
     context = {"network": call.network, "container_id": call.container_id, "ifname": call.ifname}
-    if pod := call.args.get("K8S_POD_NAME"):
-        context["pod"] = f"{call.args.get('K8S_POD_NAMESPACE', '')}/{pod}"
+    if call.pod:
+        context["pod"] = call.pod
     return make(options, plugin=name, verb=call.command, **context)

@@ -68,12 +68,13 @@ class ChainedPlugin(Plugin[C]):
     """One that works on a NIC that an earlier plugin of the chain has made. `plan` is what it wants.
 
     `other_nic` names a NIC of the pod that has to be known beside that of the call; `probing` says
-    what to ask the network.
+    what to ask the network. `forwarded` are the IP versions in which pods reach others through the node.
     """
 
     plan: Callable[[C, Attachment, Facts], Plan]
     other_nic: Callable[[C], str] | None = None
     probing: Callable[[C, Attachment, Facts], Probing] | None = None
+    forwarded: Callable[[C], Sequence[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,7 @@ class Request(Generic[C]):
             inputs=inputs,
             created=int(time.time()),
             plan=plan,
+            pod=self.call.pod,
         )
 
     def scene(self) -> Scene:

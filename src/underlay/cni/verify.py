@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_address
 
 from underlay.cni.delegate import check_addresses, forward
 from underlay.cni.errors import CniError, Drift, LimitedConnectivity, NotAvailable
-from underlay.cni.plugin import Attachment, C, ChainedPlugin, Joining, MainPlugin, NodeKernel
+from underlay.cni.plugin import Attachment, C, ChainedPlugin, MainPlugin, NodeKernel
 from underlay.cni.request import Request, attachment_in, configured, facts_for, previous_of
 from underlay.cni.result import Result
 from underlay.cni.scene import Scene
 from underlay.cni.segment import segment_plan, underlay_of
 from underlay.objects import HOST, MAIN, OURS, LinkAddress, Macvlan, Object, Route
 from underlay.plan import apply, missing
+from underlay.records import Record
 
 FORWARDING = {4: "ipv4/conf/all/forwarding", 6: "ipv6/conf/all/forwarding"}
+
+ELSEWHERE = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}  # for documentation: beyond this node
 
 
 def check(request: Request[C]) -> None:
@@ -26,12 +31,8 @@ def check(request: Request[C]) -> None:
     scene = request.scene()
     attachment = attachment_in(scene, request, previous)
     wanted = _wanted(request, config, attachment, scene)
-    lacking = [
-        (obj, found)
-        for obj, found in missing(wanted, scene.kernel)
-        if not _has_followed(obj, found, scene.kernel)
-    ]
-    differences = [(obj, found) for obj, found in lacking if not _is_later(obj, found, previous)]
+    lost = lacking(wanted, scene.kernel)
+    differences = [(obj, found) for obj, found in lost if not _is_later(obj, found, previous)]
     if differences:
         lines = [f"{obj}" + (f"   (there is: {found})" if found else "") for obj, found in differences]
         raise Drift(
@@ -48,8 +49,7 @@ def _wanted(request: Request[C], config: C, attachment: Attachment, scene: Scene
         if record.ipam:
             check_addresses(record, scene.node, scene.path)
         shared = segment_plan(record.segment, scene) if record.segment else ()
-        own = (obj for obj in record.plan.objects if not _is_anybodys(obj))
-        return (*own, *record.claims, *shared)
+        return (*own_objects(record), *shared)
     if isinstance(request.plugin, ChainedPlugin):
         plugin = request.plugin
         return plugin.plan(config, attachment, facts_for(plugin, request, config, attachment, scene)).objects
@@ -57,6 +57,16 @@ def _wanted(request: Request[C], config: C, attachment: Attachment, scene: Scene
         f"nothing is recorded of {request.call.ifname}: it was never made, or its record is lost",
         "recreate the pod",
     )
+
+
+def own_objects(record: Record) -> tuple[Object, ...]:
+    """All that a record says has to be there, whatever other plugins do."""
+    return (*(obj for obj in record.plan.objects if not _is_anybodys(obj)), *record.claims)
+
+
+def lacking(objects: Iterable[Object], kernel: NodeKernel) -> list[tuple[Object, Object | None]]:
+    """Each object that isn't there as it has to be, with what stands in its place."""
+    return [(obj, found) for obj, found in missing(objects, kernel) if not _has_followed(obj, found, kernel)]
 
 
 def _is_anybodys(obj: Object) -> bool:
@@ -82,8 +92,14 @@ def _has_followed(obj: Object, found: Object | None, kernel: NodeKernel) -> bool
 def status(request: Request[C]) -> None:
     """Tries one object of each kind that the plugin makes, in a namespace made for it."""
     config = configured(request).config
-    if config is not None and isinstance(request.plugin, MainPlugin):
-        _look_at_segments(request.plugin, config, request)
+    plugin = request.plugin
+    if config is not None and isinstance(plugin, MainPlugin):
+        _look_at_segments(plugin, config, request)
+    elif config is not None and isinstance(plugin, ChainedPlugin) and plugin.forwarded:
+        with request.node.kernel("") as kernel:
+            for version in plugin.forwarded(config):
+                if kernel.underlay("", (ELSEWHERE[version],)):
+                    _refuse_without_forwarding(version, "pods", kernel)
     try:
         with request.node.scratch() as kernel:
             apply(request.plugin.needs.objects, kernel)
@@ -105,19 +121,19 @@ def _look_at_segments(plugin: MainPlugin[C], config: C, request: Request[C]) -> 
         with request.node.kernel("") as kernel:
             for joining in plugin.segments(config):
                 joining.node(underlay_of(joining, kernel), ())
-                _refuse_without_forwarding(joining, kernel)
+                for version in joining.versions:
+                    _refuse_without_forwarding(version, f"pods of {joining.name}", kernel)
     except LimitedConnectivity:
         raise
     except CniError as error:
         raise NotAvailable(f"{plugin.name} cannot serve: {error.msg}", error.details) from error
 
 
-def _refuse_without_forwarding(joining: Joining, kernel: NodeKernel) -> None:
-    for version in joining.versions:
-        path = FORWARDING[version]
-        if kernel.sysctl(HOST, path) == "0":
-            name = f"net.{path.replace('/', '.')}"
-            raise LimitedConnectivity(
-                f"{name} is 0: pods of {joining.name} reach their network and this node, and nothing else",
-                f"sysctl -w {name}=1, and the same in /etc/sysctl.d",
-            )
+def _refuse_without_forwarding(version: int, whose: str, kernel: NodeKernel) -> None:
+    path = FORWARDING[version]
+    if kernel.sysctl(HOST, path) == "0":
+        name = f"net.{path.replace('/', '.')}"
+        raise LimitedConnectivity(
+            f"{name} is 0: {whose} reach their network and this node, and nothing else",
+            f"sysctl -w {name}=1, and the same in /etc/sysctl.d",
+        )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import groupby
 
+from underlay.explain.grouping import command, groups
 from underlay.lab.cluster import Cluster
 from underlay.lab.scenario import Nic
 from underlay.netns import identity, open_netns
-from underlay.objects import HOST, MAIN, Neigh, Object, Route, Rule, Sysctl, made_in
+from underlay.objects import Object, Route, Sysctl
 from underlay.records import Displaced, Records
 
 
@@ -30,7 +30,7 @@ def changes(cluster: Cluster, nic: Nic) -> list[tuple[str, list[str]]]:
         objects = [obj for record in own for obj in record.plan.objects if obj not in before]
         taken = list(_taken(pod.displaced()))
     shared = [part for record in own if record.segment for part in _shared(records, record.segment, nic)]
-    claims = [_command(claim) for record in own for claim in record.claims]
+    claims = [command(claim) for record in own for claim in record.claims]
     made = [*shared, *_by_place(objects), ("On the node: what is claimed for the pod", claims)]
     return [part for part in (*made, ("In the pod: taken away, to be put back by DEL", taken)) if part[1]]
 
@@ -42,39 +42,19 @@ def _shared(records: Records, segment: str, nic: Nic) -> Iterator[tuple[str, lis
         yield from _by_place(record.plan.objects, f", for all its pods in {nic.network}")
         yield (
             f"On the node, for all its pods in {nic.network}: what is claimed",
-            [_command(claim) for claim in record.claims],
+            [command(claim) for claim in record.claims],
         )
 
 
 def _by_place(objects: Iterable[Object], whose: str = "") -> Iterator[tuple[str, list[str]]]:
-    for heading, group in groupby(objects, lambda obj: _heading(obj, whose)):
-        yield heading, [_command(obj) for obj in group]
+    for group in groups(objects, whose):
+        yield group.heading, group.commands
 
 
 def _taken(displaced: Displaced) -> Iterator[str]:
     """What other NICs stand back with: their default routes, and that they take none from advertisements."""
     for obj in (each for taken in displaced.values() for each in taken.objects):
         if isinstance(obj, Route):
-            yield _command(obj).replace(" add ", " del ", 1)
+            yield command(obj).replace(" add ", " del ", 1)
         elif isinstance(obj, Sysctl):
-            yield _command(replace(obj, value=0))
-
-
-def _heading(obj: Object, whose: str) -> str:
-    """Where its command is to be run, and what it is about."""
-    is_on_node = made_in(obj) == HOST
-    where = f"On the node{whose}" if is_on_node else "In the pod"
-    if isinstance(obj, Rule):
-        return f"{where}: rules"
-    if is_on_node and not whose and isinstance(obj, Neigh | Route):
-        return f"{where}: where the pod is"
-    if isinstance(obj, Neigh):
-        return f"{where}: neighbours"
-    if isinstance(obj, Route):
-        return f"{where}: table {'main' if obj.table == MAIN else obj.table}"
-    return f"{where}: links and settings"
-
-
-def _command(obj: Object) -> str:
-    """Its text without the namespace, which the heading names."""
-    return str(obj).partition(":")[2].strip()
+            yield command(replace(obj, value=0))

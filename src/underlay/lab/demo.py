@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 
+from underlay.explain.text import commands_text
 from underlay.lab import interrupt, runtimes
 from underlay.lab.changes import changes
 from underlay.lab.cluster import Cluster
@@ -18,15 +19,7 @@ from underlay.lab.runs import Run, Runs
 from underlay.lab.scenario import Deployment, Scenario, deployed
 from underlay.lab.scenarios import SCENARIOS
 from underlay.lab.setup import Setup, keep, kept
-from underlay.lab.tables import (
-    cluster_table,
-    commands_text,
-    matrix_table,
-    networks_table,
-    nics_table,
-    traces_text,
-    verdict,
-)
+from underlay.lab.tables import cluster_table, matrix_table, networks_table, nics_table, traces_text, verdict
 from underlay.lab.traces import Traces
 
 

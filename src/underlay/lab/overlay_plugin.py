@@ -12,7 +12,7 @@ import shlex
 import sys
 from contextlib import suppress
 
-from underlay.install import PACKAGE
+from underlay.install.executables import PACKAGE
 from underlay.lab.addresses import VERSIONS
 from underlay.lab.errors import LabError
 from underlay.lab.namespace import OWN, Netns

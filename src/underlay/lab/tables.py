@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from textwrap import TextWrapper
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -21,12 +19,6 @@ from underlay.lab.scenario import Deployment
 from underlay.lab.traces import COMPARED
 
 WIDE = 100  # columns from which there is room for the addresses that the other ends saw
-CONTINUED = " \\"  # what a shell reads on after
-# An option of `ip` and its value stay on one line.
-PAIR = re.compile(
-    r"\b(add|address|dev|dst|dstport|from|group|id|lladdr|local|lookup|metric|mode|mtu|netns|nud|priority|proto"
-    r"|scope|src|table|to|type|via) "
-)
 NARROWEST = len("✗ no answer")  # so that two matrices have one shape
 
 
@@ -64,19 +56,6 @@ def traces_text(left: Sequence[str]) -> Text:
             ("✓", "green"), f" After the last DEL the nodes are as before the first ADD: {COMPARED}."
         )
     return Text("\n".join(["✗ After the last DEL this is left on the nodes, or gone:", *left]), "bold red")
-
-
-def commands_text(commands: Iterable[str], width: int | None) -> Text:
-    """Commands to be copied, a line each; broken as a shell continues a line where `width` is given."""
-    if width is None:
-        return Text("\n".join(f"  {command}" for command in commands))
-    wrapper = TextWrapper(
-        width - len(CONTINUED), initial_indent="  ", subsequent_indent="      ",
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-    whole = (PAIR.sub("\\1\N{NO-BREAK SPACE}", command) for command in commands)
-    folded = "\n".join(f"{CONTINUED}\n".join(wrapper.wrap(command)) for command in whole)
-    return Text(folded.replace("\N{NO-BREAK SPACE}", " "))
 
 
 def cluster_table(here: Deployment, others: Sequence[Netns]) -> Table:

@@ -139,7 +139,7 @@ class NodeKernel(Netlink):
 
         Where it is a port of a bridge, the bridge: that is where the node speaks with the pod.
         """
-        if link.kind != "veth" or link.peer_netns != _netns_id(self, POD, self.netns_fd(HOST)):
+        if link.kind != "veth" or link.peer_netns != netns_id(self, POD, self.netns_fd(HOST)):
             return None
         end = self.link_at(HOST, link.peer)
         bridge = self.link_at(HOST, end.master) if end and end.master else None
@@ -332,7 +332,7 @@ def _link_toward(kernel: NodeKernel, ip: IP) -> Link | None:
     return kernel.link_at(HOST, u32(index)) if index else None
 
 
-def _netns_id(kernel: Netlink, ns: Ns, fd: int) -> int | None:
+def netns_id(kernel: Netlink, ns: Ns, fd: int) -> int | None:
     """By which number `ns` knows the namespace of a descriptor (RTM_GETNSID); None where it does not."""
     body = kernel.get(ns, Message(RTM_GETNSID, 0, bytes(4) + number(NETNSA_FD, fd)))
     found = attributes(body, 4).get(NETNSA_NSID) if body else None

@@ -74,6 +74,10 @@ class Watch:
         if self._all:
             self._all.close()
 
+    def netns(self) -> int:
+        """A descriptor of the namespace; the caller closes it."""
+        return self._settings.netns()
+
     def changes(self, topic: Topic = Topic.ALL) -> int:
         """How many there were until now: an equal number later means that nothing has changed meanwhile."""
         if topic is Topic.SETTINGS:
@@ -114,9 +118,13 @@ class Counter:
     def close(self) -> None:
         self._socket.close()
 
+    def netns(self) -> int:
+        """A descriptor of the namespace; the caller closes it."""
+        return netns_of(self._socket)
+
     def beside(self, groups: Iterable[int], matters: Callable[[int, bytes], bool]) -> Counter:
         """Another one for the same namespace."""
-        netns = netns_of(self._socket)
+        netns = self.netns()
         try:
             return Counter(netns, groups, matters)
         finally:

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from underlay.objects.place import OURS, Ns, Request, View, ip_command, on
 from underlay.objects.wire import (
+    AF_INET,
+    AF_INET6,
     CREATE,
     DUMP,
     EXCL,
@@ -17,6 +19,7 @@ from underlay.objects.wire import (
     RTM_GETNEIGH,
     RTM_NEWNEIGH,
     Message,
+    address,
     attribute,
     attributes,
     family_of,
@@ -90,6 +93,19 @@ class Neigh:
 
     def yields_to(self, new: Neigh) -> bool:
         return self.proto == OURS or not self.permanent  # what the kernel learnt is nobody's
+
+
+def neighs(view: View, ns: Ns, proto: int) -> list[Neigh]:
+    """The permanent neighbours of a namespace that carry that protocol number."""
+    found = []
+    for family in (AF_INET, AF_INET6):
+        for body in view.dump(ns, Message(RTM_GETNEIGH, DUMP, HEADER.pack(family, 0, 0, 0, 0))):
+            _, index, state, *_ = HEADER.unpack_from(body)
+            attrs = attributes(body, HEADER.size)
+            if state & NUD_PERMANENT and attrs.get(NDA_PROTOCOL) == bytes([proto]) and body[0] == family:
+                ip, mac = address(attrs[NDA_DST]), mac_text(attrs.get(NDA_LLADDR, b""))
+                found.append(Neigh(ns, ip, mac, view.dev(ns, index), proto))
+    return found
 
 
 def _place(body: bytes) -> tuple[int, int, bytes | None]:

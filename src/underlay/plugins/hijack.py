@@ -48,6 +48,11 @@ def hijacked(nic: Nic, hijacks: tuple[Hijack, ...]) -> Iterator[Network]:
             yield hijack.subnet
 
 
+def forwarded(hijacks: tuple[Hijack, ...]) -> tuple[int, ...]:
+    """The IP versions of the subnets: the node forwards what goes there."""
+    return tuple(sorted({hijack.subnet.version for hijack in hijacks}))
+
+
 def left_out(
     nic: Nic, next_hops: Mapping[int, IP | None], hijacks: tuple[Hijack, ...], who: str
 ) -> Iterator[str]:

@@ -27,7 +27,7 @@ from underlay.objects.link import Link
 from underlay.objects.sysctl import setting
 from underlay.plan import MainDefault, Plan
 from underlay.plugins.chained import ALIASES, Chained, parse_chained
-from underlay.plugins.hijack import hijacked, left_out
+from underlay.plugins.hijack import forwarded, hijacked, left_out
 from underlay.plugins.nic import (
     Nic,
     answers,
@@ -230,4 +230,5 @@ PLUGIN = ChainedPlugin(
     aliases=ALIASES,
     other_nic=lambda config: config.overlay_interface,
     probing=lambda config, pod, facts: probing(config.chained, pod, facts),
+    forwarded=lambda config: forwarded(config.chained.hijacks),
 )

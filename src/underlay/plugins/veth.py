@@ -25,7 +25,7 @@ from underlay.facts import Facts, Remains
 from underlay.objects import HOST, IP, MAIN, POD, LinkUp, Neigh, Object, Route, Rule, Sysctl, VethPair
 from underlay.plan import MainDefault, Plan
 from underlay.plugins.chained import ALIASES, LOOSE, Chained, parse_chained
-from underlay.plugins.hijack import hijacked, left_out
+from underlay.plugins.hijack import forwarded, hijacked, left_out
 from underlay.plugins.nic import Nic, answers, nic_of, own_routes, refuse_what_is_taken, table_of
 from underlay.plugins.nic_settings import (
     mac_address,
@@ -211,4 +211,5 @@ PLUGIN = ChainedPlugin(
     ),
     aliases=ALIASES,
     probing=lambda config, pod, facts: probing(config.chained, pod, facts),
+    forwarded=lambda config: forwarded(config.chained.hijacks),
 )

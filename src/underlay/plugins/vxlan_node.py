@@ -11,7 +11,7 @@ back by the network, and a strict node would not have it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_interface
 
 from underlay.cni.errors import InvalidConfig
@@ -202,6 +202,12 @@ def _node_mac(dev: str, underlay: Underlay) -> str:
 def _shared_mac(network: VxlanNetwork) -> str:
     """The gateway's on every node."""
     return mac_of(f"gateway of {network.device.vni}")
+
+
+def is_of_a_network(dev: str, mac: str, underlays: Iterable[Underlay]) -> bool:
+    """Whether a VXLAN device is one that we have made on a node with these links: by its MAC, which is
+    derived. One whose MAC was configured is not known again."""
+    return dev.startswith("vx_") and any(mac == _node_mac(dev, underlay) for underlay in underlays)
 
 
 def mac_of(text: str) -> str:

@@ -34,6 +34,15 @@ class Delegation:
     path: tuple[str, ...]
     delegates: tuple[Delegate, ...] = ()
 
+    def __str__(self) -> str:
+        """The attachment as a person looks for it."""
+        nics = ", ".join(delegate.ifname for delegate in self.delegates) or self.ifname
+        return f"{nics} of container {self.container_id}, in {self.network}"
+
+    @property
+    def owner(self) -> str:
+        return f"{self.container_id}/{self.name}"
+
     @property
     def name(self) -> str:
         return record_name(self.network, self.ifname, self.plugin)

@@ -75,7 +75,7 @@ def _of_living(asked: list[Conflist], this: Calling[C]) -> Iterator[CniError]:
     records = this.request.node.records
     for container in records.delegating():
         for delegate in (
-            each for known in read_all(records.glimpsed(container)) for each in known.delegates
+            each for known in read_all(records.glimpsed_delegates(container)) for each in known.delegates
         ):
             if delegate.conflist in asked:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from underlay.install import PACKAGE
+from underlay.install.executables import PACKAGE
 from underlay.lab.containerd.cri import Mount
 
 SYSTEM = ("/usr", "/lib", "/lib64")
