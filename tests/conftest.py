@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _dealt(tests: Mapping[str, int], parts: int) -> list[set[str]]:
-    """By the number of tests in each module: those with runtimes to the last part, then the longest first."""
+    """By how many tests a module has: those with runtimes to the last part, then the longest first."""
     dealt: list[set[str]] = [set() for _ in range(parts)]
     taken = [0.0] * parts
     seconds = {module: count * _seconds(module) for module, count in tests.items()}
