@@ -13,6 +13,22 @@ from underlay.cli.options import BinDir, Socket, State
 from underlay.install.site import BIN_DIR
 from underlay.oneshot import SOCKET, STATE
 
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics", metavar="ADDR:PORT", help="A loopback address for metrics.", show_default="off"
+    ),
+]
+MetricsOn = Annotated[
+    str,
+    typer.Option(
+        "--metrics-on",
+        metavar="ADDR:PORT",
+        help="Another address for them, which other machines reach.",
+        show_default="off",
+    ),
+]
+
 
 def agent(
     socket: Socket = SOCKET,
@@ -30,21 +46,8 @@ def agent(
             help="How often to look for what nobody owns any more, as `underlay gc` does; 0: never.",
         ),
     ] = 300,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics", metavar="ADDR:PORT", help="A loopback address for metrics.", show_default="off"
-        ),
-    ] = "",
-    metrics_on: Annotated[
-        str,
-        typer.Option(
-            "--metrics-on",
-            metavar="ADDR:PORT",
-            help="Another address for them, which other machines reach.",
-            show_default="off",
-        ),
-    ] = "",
+    metrics: Metrics = "",
+    metrics_on: MetricsOn = "",
     host_root: Annotated[
         str,
         typer.Option(
