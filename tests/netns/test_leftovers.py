@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.netns.agents import Agent, runtime_of, until
-from tests.netns.command import underlay
+from tests.netns.agents import SECONDS, Agent, runtime_of, until
+from tests.netns.command import PACKAGE_DIR, underlay
 from tests.netns.site import Attached, Site, one_node
 from tests.netns.world import LAN_A, Footprint, Inside, Nic, World, state_of
 from underlay.lab.namespace import create, delete
@@ -379,3 +381,30 @@ def sees_all_of(directory: str, node: Inside) -> bool:
 def record_in(directory: str) -> Record:
     """The record of a pod whose namespace was in that directory."""
     return Record("veth", "lan", "gone", "eth0", f"{directory}/gone", "1", "", 0, Plan(()))
+
+
+def test_a_call_for_the_same_container_is_waited_for(
+    world: World, runtime: Runtime, pods: list[Nic]
+) -> None:
+    container = pods[0].pod.container_id
+    (place,) = Path(world.state).glob(f"*/{container}")
+    delete(pods[0].pod.netns)
+
+    with closing(Inside(runtime.node, world.state)) as node:
+        with node.records.pod(container), runtime.node.entered():
+            argv = [sys.executable, "-m", "underlay", "gc", "--state", world.state]
+            process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": PACKAGE_DIR})
+            until(lambda: str(place) in opened(process.pid))
+            assert len(list(place.iterdir())) == 1
+
+        assert process.wait(SECONDS) == 0
+    assert not place.exists()
+
+
+def opened(pid: int) -> set[str]:
+    """What a process has open, by path."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            found.add(str(path.readlink()))
+    return found

@@ -305,6 +305,21 @@ def test_a_pod_is_dead_where_its_directory_is_the_nodes_or_every_process_is_seen
     assert (doubt == "") == is_proved
 
 
+def test_a_number_below_proc_proves_nothing_unless_every_process_is_seen() -> None:
+    """In a container it is another process's."""
+    of_process = replace(record(), netns="/proc/42/ns/net")
+    gone = seen(of_process, at_home=frozenset(), directories=frozenset({"/proc/42/ns"}))
+
+    assert [doubt == "" for _, doubt in found(gone)] == [False]
+    assert [doubt == "" for _, doubt in found(replace(gone, sees_all=True, now=9000.0))] == [True]
+
+
+def test_what_the_node_itself_has_from_an_ipam_is_alive_as_long_as_it_is() -> None:
+    own = replace(record(), netns="/proc/self/ns/net", netns_id="5")
+
+    assert found(seen(own, at_home=frozenset(), identity="5", sees_all=True, now=9000.0)) == []
+
+
 def test_a_namespace_that_is_found_elsewhere_is_alive() -> None:
     other = Netns("/proc/7/ns/net", "77")
 

@@ -31,7 +31,11 @@ def gc(state: State = STATE, bin_dir: BinDir = BIN_DIR, dry_run: DryRun = False)
         for leftover in found:
             if dry_run or leftover.doubt:
                 _say(console, "left" if leftover.doubt else "would remove", leftover)
-        cleared = [] if dry_run else Clearing(node, Log(LogOptions(level="error")), (bin_dir,)).clear(found)
+        cleared = (
+            []
+            if dry_run
+            else Clearing(node, Log(LogOptions(level="error")), (os.path.abspath(bin_dir),)).clear(found)
+        )
         for each in cleared:
             _say_cleared(console, each)
         if not found:

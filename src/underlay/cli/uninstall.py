@@ -19,7 +19,9 @@ from underlay.log import Log, LogOptions
 from underlay.oneshot import STATE, OwnNode
 
 REFUSED = 3  # the exit code where attachments live
-ATTACHED = "Nothing was changed: delete these pods first. Or insist with --force; they keep what they have."
+ATTACHED = (
+    "Nothing was changed: delete these pods first. To insist: --force; with --dry-run it says what stays."
+)
 
 
 def uninstall(
@@ -44,10 +46,11 @@ def uninstall(
         site = site_of(bin_dir, conf_dir, host_root)
         node = OwnNode(os.path.abspath(state))
         what = uninstallation(site, node)
-        _say(console, what.kept, "yellow")
-        if what.kept and not (force or dry_run):
+        if what.in_use and not force:
+            _say(console, what.in_use, "yellow")
             console.print(ATTACHED, style="bold", soft_wrap=True)
             raise typer.Exit(REFUSED)
+        _say(console, what.kept, "yellow")
         _say(console, what.still_called, "yellow")
         if dry_run:
             _say(console, (Change(f"would be {each.what}", each.path, each.why) for each in what.foretold))

@@ -69,12 +69,20 @@ class Uninstallation:
         return tuple(each for each in self.found if each.doubt and not isinstance(each.thing, Dead))
 
     @property
+    def in_use(self) -> tuple[Change, ...]:
+        """What keeps it from being done."""
+        attached = (Change("attached", str(record), _made_for(record)) for record in self.attached)
+        return (
+            *attached,
+            *(Change("perhaps in use", str(each.thing), each.doubt) for each in self.doubtful),
+        )
+
+    @property
     def kept(self) -> tuple[Change, ...]:
         """What pods keep if it is done all the same."""
-        return (
-            *map(_kept, self.attached),
-            *(Change("kept", str(each.thing), each.doubt) for each in self.doubtful),
-        )
+        why = "its DEL will fail, and it is Terminating until the plugins are there again"
+        attached = (Change("kept", str(record), f"{_made_for(record)}; {why}") for record in self.attached)
+        return (*attached, *(Change("kept", str(each.thing), each.doubt) for each in self.doubtful))
 
     @property
     def foretold(self) -> tuple[Change, ...]:
@@ -114,15 +122,11 @@ def uninstall(what: Uninstallation, site: Site, node: HostNode, log: Log) -> Ite
     yield from _remove_empty(what.directories, site)
 
 
-def _kept(record: Record | Delegation) -> Change:
+def _made_for(record: Record | Delegation) -> str:
     if isinstance(record, Delegation):
-        return Change(
-            "kept", str(record), f"its DEL will fail; {record.plugin} made its NICs by other plugins"
-        )
+        return f"{record.plugin} made its NICs by other plugins"
     made = sum(obj.ns == HOST for obj in record.plan.objects) + len(record.claims)
-    return Change(
-        "kept", str(record), f"its DEL will fail; {record.plugin} made {made} things for it on the node"
-    )
+    return f"{record.plugin} made {made} things for it on the node"
 
 
 def _removals(site: Site, manifest: Manifest) -> tuple[Removal, ...]:

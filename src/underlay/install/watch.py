@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from underlay.install.errors import InstallError
 from underlay.install.files import Change
 from underlay.install.inotify import Inotify
-from underlay.install.installing import Wish, install, wanted
+from underlay.install.installing import Wish, install
 from underlay.install.kubeconfig import SERVICE_ACCOUNT
+from underlay.install.names import NAMES
 from underlay.log import Log
 from underlay.signals import Signals
 
@@ -53,10 +54,10 @@ def _ended(signals: Signals, changes: Inotify, period: float, *, is_new: bool) -
 def _directories(wish: Wish) -> Iterator[str]:
     """Where files are put, and where the token is: a rotated one is another link in its directory."""
     site = wish.site
-    directories = dict.fromkeys(os.path.dirname(file.path) for file in wanted(wish))
-    yield from (site.at(f"{directory}/.") for directory in directories)
-    if wish.network:
-        yield site.at(f"{site.conf_dir}/.")
+    names = (os.path.join(site.names_dir, f"{kind}.d") for kind in NAMES)
+    for directory in (site.bin_dir, site.conf_dir, *names, os.path.dirname(wish.kubeconfig)):
+        if directory:
+            yield site.at(f"{directory}/.")
     if wish.kubeconfig:
         yield SERVICE_ACCOUNT
 

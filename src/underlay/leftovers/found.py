@@ -131,7 +131,7 @@ def is_settled(seen: Seen) -> bool:
 
 
 def _dead(seen: Seen) -> Iterator[Leftover]:
-    living = {netns.identity for netns in seen.others}
+    living = {seen.identity, *(netns.identity for netns in seen.others)}  # the node's own IPAM has its own
     for record in seen.attachments:
         if record.owner not in seen.at_home and record.netns_id not in living:
             yield Leftover(Dead(record), "its network namespace is gone", _doubt(record, seen))
@@ -140,10 +140,12 @@ def _dead(seen: Seen) -> Iterator[Leftover]:
 def _doubt(record: Record | Delegation, seen: Seen) -> str:
     """Why a namespace that is not found may be there: in a container paths can lead elsewhere, or nowhere.
 
-    Where one path of a directory leads to a living namespace, the directory is the node's.
+    Where one path of a directory leads to a living namespace, the directory is the node's. But a number
+    below /proc is another process's in each process namespace.
     """
     directory = os.path.dirname(os.path.realpath(record.netns))
-    if directory in seen.directories or (seen.sees_all and seen.now - record.created > GRACE):
+    is_the_nodes = directory in seen.directories and not directory.startswith("/proc/")
+    if is_the_nodes or (seen.sees_all and seen.now - record.created > GRACE):
         return ""
     return f"{directory} has no living namespace, so this may be another directory than the runtime's"
 

@@ -37,6 +37,7 @@ def look(node: HostNode) -> Seen:
         delegations, damaged = _delegations(node.records)
         seen = Seen(
             now=time.time(),
+            identity=node.identity,
             records=records,
             delegations=delegations,
             at_home=_at_home(records, node) | _at_home(delegations, node),

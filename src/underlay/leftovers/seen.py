@@ -52,7 +52,7 @@ class Netns:
 
 @dataclass(frozen=True)
 class Seen:
-    """A node at one moment, `now` in seconds since the epoch.
+    """A node at one moment, `now` in seconds since the epoch. `identity` is that of its own namespace.
 
     `delegations` are the records of what other plugins were called for. `at_home` are the owners of both
     kinds whose path leads to their namespace. `others` are the namespaces
@@ -62,6 +62,7 @@ class Seen:
     """
 
     now: float = 0.0
+    identity: str = ""
     records: tuple[Record, ...] = ()
     delegations: tuple[Delegation, ...] = ()
     at_home: frozenset[str] = frozenset()
