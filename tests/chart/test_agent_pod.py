@@ -13,7 +13,7 @@ from tests.repo.tree import ROOT
 
 NETWORK = ["NET_ADMIN", "NET_RAW", "SYS_ADMIN"]
 PROCESSES = ["SYS_PTRACE"]  # to look into the namespaces of processes
-OTHERS = ["DAC_OVERRIDE", "SYS_CHROOT"]  # for plugins of others, in the node's root
+OTHERS = ["SYS_CHROOT"]  # for plugins of others, in the node's root
 ALONE = {"multus": {"mode": "none"}}
 
 
@@ -35,8 +35,9 @@ def mounts(each: Json) -> dict[str, str | None]:
         ({**ALONE, "cluster_subnet": V4, "vxlan": VXLAN}, NETWORK + PROCESSES),
         ({**ALONE, "cluster_subnet": V4, "vxlan": {**VXLAN, "ipam": IPAM}}, NETWORK + OTHERS + PROCESSES),
         ({**ALONE, "agent": {"hostPID": False}}, NETWORK),
+        ({"agent": {"capabilities": ["SYS_MODULE"]}}, [*NETWORK, *OTHERS, *PROCESSES, "SYS_MODULE"]),
     ],
-    ids=["builtin", "without it", "vxlan", "vxlan with another IPAM", "without hostPID"],
+    ids=["builtin", "without it", "vxlan", "vxlan with another IPAM", "without hostPID", "more"],
 )
 def test_the_agent_has_the_capabilities_that_its_work_takes(values: Json, needed: list[str]) -> None:
     assert capabilities(container("agent", pod_spec(rendered(values)))) == needed

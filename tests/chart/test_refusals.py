@@ -37,6 +37,7 @@ BY_SCHEMA: list[tuple[Json, str]] = [
     ({"vxlan": {"vxlans": [{"name": "blue"}]}}, "vxlan.vxlans.0: id is required"),
     ({"cni": {"binDir": "opt/cni/bin"}}, "cni.binDir: Does not match pattern"),
     ({"image": {"tag": ""}}, "image.tag"),
+    ({"agent": {"capabilities": ["CAP_SYS_MODULE"]}}, "agent.capabilities.0"),
     ({"agent": {"port": 0}}, "agent.port: Must be greater than or equal to 1"),
     ({"updateStrategy": {"maxUnavailable": 0}}, "maxUnavailable"),
 ]

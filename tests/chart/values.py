@@ -67,6 +67,7 @@ OPTIONS: dict[str, Json] = {
             "threads": 64,
             "port": 19977,
             "hostPID": False,
+            "capabilities": ["SYS_MODULE"],
             "gcSeconds": 0,
             "resources": {"limits": {"memory": "1Gi"}},
         }

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chart.helm import HELM
 from tests.e2e.site import why_not
-from tests.image.site import LAYERS, Site, image
+from tests.image.site import Site, image, layers
 from underlay.lab.cluster import Cluster
 from underlay.lab.containerd.image import ARCHITECTURES
 from underlay.lab.lab import Lab
@@ -21,10 +21,11 @@ PREFIX, STATE_DIR = "ilab-", "/run/ilab"
 
 @pytest.fixture(scope="package")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not all(layer.exists() for layer in LAYERS):
+    architecture = ARCHITECTURES[platform.machine()]
+    if not all(layer.exists() for layer in layers(architecture)):
         pytest.skip("the image: it is not built (scripts/image)")
     path = tmp_path_factory.mktemp("image") / "image.tar"
-    image(ARCHITECTURES[platform.machine()]).write(path)
+    image(architecture).write(path)
     return path
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.chart.helm import NAMESPACE, Json, of_kind, pod_spec, rendered
+from tests.chart.helm import NAMESPACE, Json, container, of_kind, pod_spec, rendered
 from tests.image.kubelet import DAEMON, Kubelet, Pod, call, end
 from tests.image.oci import Image
 from tests.netns.kube_api.server import KubeApi
@@ -25,11 +25,16 @@ from underlay.lab.process import until
 from underlay.lab.scenarios import veth
 from underlay.plugins import PLUGINS
 
-LAYERS = [ROOT / ".cache/image" / name for name in ("root.tar", "package.tar")]
+CACHE = ROOT / ".cache/image"  # of scripts/image
 NAME = "localhost/underlay:test"
 REGISTRY, REPOSITORY, TAG = re.split("[/:]", NAME)
 PORT = 9977
 ALONE = {"multus": {"mode": "none"}}
+
+
+def layers(architecture: str) -> list[Path]:
+    """Debian's packages, and ours."""
+    return [CACHE / "root.tar", CACHE / f"package-{architecture}.tar"]
 
 
 def image(architecture: str) -> Image:
@@ -37,7 +42,9 @@ def image(architecture: str) -> Image:
     dockerfile = (ROOT / "packaging/Dockerfile").read_text(encoding="utf-8")
     (entry_point,) = re.findall(r"(?m)^ENTRYPOINT (\[.*\])$", dockerfile)
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return Image(NAME, architecture, LAYERS, {"Entrypoint": json.loads(entry_point), "Env": [path]})
+    return Image(
+        NAME, architecture, layers(architecture), {"Entrypoint": json.loads(entry_point), "Env": [path]}
+    )
 
 
 @dataclass(frozen=True)
@@ -89,28 +96,29 @@ class Site:
         configmaps = {each["metadata"]["name"]: each["data"] for each in of_kind("ConfigMap", manifests)}
         return Kubelet(self.node, configmaps), pod_spec(manifests)
 
-    def start(self, values: Json = ALONE, api: KubeApi | None = None) -> Pod:
-        """The DaemonSet's pod, ready; with an API, that of the cluster which it is in."""
+    def start(self, values: Json = ALONE, api: KubeApi | None = None, without: str = "") -> Pod:
+        """The DaemonSet's pod, ready; in the cluster of that API, `without` a capability of its agent's."""
         kubelet, spec = self.kubelet(values)
+        if without:
+            container("agent", spec)["securityContext"]["capabilities"]["add"].remove(without)
         pod = (in_cluster(kubelet, api) if api else kubelet).run(spec)
         self.await_ready(pod)
         return pod
 
     def clear(self) -> None:
         """Ends all pods and takes off what was installed; then the node is as it was at first."""
+        self.remove_pods()
         self._end_daemons()
-        if self.node.pods.all():
-            self.start()  # whatever a test has done, an agent that works takes its pods off
-            self.remove_pods()
-            self._end_daemons()
         self.take_ours_off()
         self.node.containerd.set_network(self.network)
         self.await_network(self.network["name"])
 
-    def remove_pods(self) -> None:
-        """Those that are wired."""
-        for sandbox in self.node.pods.all():
-            if not sandbox.name.startswith(DAEMON):
+    def remove_pods(self, values: Json = ALONE, api: KubeApi | None = None) -> None:
+        """Those that are wired; by an agent that works, whatever a test has done."""
+        self._end_daemons()
+        if left := self.node.pods.all():
+            self.start(values, api)
+            for sandbox in left:
                 self.node.pods.remove(sandbox.name)
 
     def _end_daemons(self) -> None:

@@ -18,6 +18,7 @@ from tests.netns.kube_api.certificates import Certificates
 from tests.netns.kube_api.server import KubeApi
 from underlay.lab import overlay_plugin
 from underlay.lab.addresses import VERSIONS
+from underlay.lab.containerd.grpc import RpcError
 from underlay.lab.nics import nics
 from underlay.lab.overlay import OVERLAY
 from underlay.lab.process import until
@@ -42,13 +43,14 @@ def api(site: Site, tmp_path: Path) -> Iterator[KubeApi]:
 
 
 @pytest.fixture
-def beside_overlay(site: Site, api: KubeApi) -> Iterator[Site]:
-    """A node whose own network is the overlay's, with the DaemonSet in front of it."""
+def beside_overlay(site: Site, api: KubeApi, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A node whose own network is the overlay's, with the DaemonSet in front of it, without a capability."""
     site.node.containerd.set_network(overlay_plugin.network(site.cluster.path("overlay")))
-    site.start(values(site), api)
+    site.start(values(site), api, without=getattr(request, "param", ""))
     site.await_network("multus-cni-network")
     yield site
-    site.remove_pods()  # by the configuration that has made them: a runtime asks the one that is there
+    # Before the configuration is another one: a runtime takes off what that says which is there.
+    site.remove_pods(values(site), api)
 
 
 def values(site: Site) -> Json:
@@ -74,3 +76,9 @@ def test_the_pod_is_told_of_its_nics(beside_overlay: Site, api: KubeApi) -> None
     until(lambda: STATUS in api.annotations("default", "pod1"), "there is no network-status")
     told = json.loads(api.annotations("default", "pod1")[STATUS])
     assert [each["interface"] for each in told] == ["eth0", "net1"]
+
+
+@pytest.mark.parametrize("beside_overlay", ["SYS_CHROOT"], indirect=True)
+def test_plugins_of_others_are_not_run_by_who_may_not_enter_the_node_s_root(beside_overlay: Site) -> None:
+    with pytest.raises(RpcError, match="chroot could not"):
+        beside_overlay.node.pods.run("pod1", ASKED)

@@ -140,3 +140,22 @@ def test_it_may_be_an_ipv6_address(there: Served) -> None:
 
     with urllib.request.urlopen("http://[::1]:9977/readyz", timeout=10) as answer:
         assert answer.status == 200
+
+
+def test_others_are_told_the_metrics_alone_where_somebody_wants_that(there: Served) -> None:
+    there.agent.end()
+    there.agent.start("--metrics", ADDRESS, "--metrics-on", "127.0.0.2:9978")
+
+    with urllib.request.urlopen("http://127.0.0.2:9978/metrics", timeout=10) as answer:
+        assert b"underlay_attachments" in answer.read()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen("http://127.0.0.2:9978/readyz", timeout=10)
+
+
+@pytest.mark.parametrize("address", ["localhost:9977", "9977", "192.168.10.11"])
+def test_what_is_no_address_for_others_is_refused_in_words(there: Served, address: str) -> None:
+    with closing(Agent(there.world.state)) as other:
+        other.start("--metrics-on", address)
+
+        assert other.process.wait() == 1
+        assert f"--metrics-on {address} is not ADDRESS:PORT, such as 192.168.10.11:9977" in other.said

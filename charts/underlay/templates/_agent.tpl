@@ -7,14 +7,14 @@ terminationMessagePolicy: FallbackToLogsOnError
 {{- end -}}
 
 {{/*
-The capabilities of whoever acts on the node's and the pods' network. DAC_OVERRIDE and SYS_CHROOT are for plugins of
-others, which run in the node's root; SYS_PTRACE opens /proc/PID/ns/net, which there is with hostPID alone.
+The capabilities of whoever acts on the node's and the pods' network. SYS_CHROOT is for plugins of others, which run
+in the node's root; SYS_PTRACE opens /proc/PID/ns/net, which there is with hostPID alone.
 */}}
 {{- define "underlay.capabilities" -}}
 {{- $needed := list "NET_ADMIN" "NET_RAW" "SYS_ADMIN" -}}
-{{- if include "underlay.executes" . }}{{ $needed = concat $needed (list "DAC_OVERRIDE" "SYS_CHROOT") }}{{ end -}}
+{{- if include "underlay.executes" . }}{{ $needed = append $needed "SYS_CHROOT" }}{{ end -}}
 {{- if .Values.agent.hostPID }}{{ $needed = append $needed "SYS_PTRACE" }}{{ end -}}
-{{- toJson $needed -}}
+{{- concat $needed .Values.agent.capabilities | uniq | toJson -}}
 {{- end -}}
 
 {{/*

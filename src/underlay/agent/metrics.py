@@ -1,5 +1,7 @@
 """What Prometheus and a kubelet may ask, over HTTP on a loopback address: /metrics, /healthz, /readyz.
 
+Other machines may have the metrics too, at another address, where somebody wants that.
+
     underlay_calls_total{plugin,verb,code}     code 0 is success, 102 a conflict (cni.errors)
     underlay_call_seconds{plugin,verb}         a histogram, from accepting the connection to its reply
     underlay_collected_total{plugin}           attachments that GC has taken off: somebody forgot their DEL
@@ -14,7 +16,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
@@ -41,6 +43,11 @@ SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 SLOWEST = 10.0  # seconds for a request over HTTP
 NEVER = 3600.0  # seconds between looks whether to stop, which is asked of nobody: it ends with the process
 
+TEXT = "text/plain; charset=utf-8"
+
+Answer = tuple[int, bytes, str]  # code, body, Content-Type
+Answers = Mapping[str, Callable[[], Answer]]  # by path
+
 
 class Metrics:
     """Counts calls. `state` is the directory of the records."""
@@ -60,6 +67,10 @@ class Metrics:
         )
         self.registry.register(Attachments(state))
         ProcessCollector(registry=self.registry)
+
+    def text(self) -> Answer:
+        """All of it, as Prometheus reads it."""
+        return 200, generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def called(self, plugin: str, verb: str, code: int, seconds: float) -> None:
         """One call has been answered."""
@@ -103,29 +114,53 @@ class _Server(ThreadingTCPServer):
 
 
 def serve_http(address: str, metrics: Metrics, not_ready: Callable[[], str]) -> None:
-    """Answers at `ADDRESS:PORT` or `[ADDRESS]:PORT`, in threads of its own, until the process ends.
+    """Answers this machine at `ADDRESS:PORT` or `[ADDRESS]:PORT`, until the process ends.
 
     `not_ready` says what keeps the agent from serving, "" for nothing. AgentError where that is no
     loopback address, or is taken.
     """
-    host, port = _parsed(address)
+    host, port = _parsed(address) or ("", 0)
+    if not host or not ip_address(host).is_loopback:
+        raise AgentError(
+            f"--metrics {address} is not ADDRESS:PORT with a loopback address, such as 127.0.0.1:9977:"
+            " they are for this machine alone; --metrics-on is for others"
+        )
+
+    def readiness() -> Answer:
+        problem = not_ready()
+        return 503 if problem else 200, f"{problem or 'ok'}\n".encode(), TEXT
+
+    answers = {"/metrics": metrics.text, "/healthz": lambda: (200, b"ok\n", TEXT), "/readyz": readiness}
+    _serve(f"--metrics {address}", host, port, answers)
+
+
+def serve_others(address: str, metrics: Metrics) -> None:
+    """The same for whoever reaches that address, and the metrics alone."""
+    host, port = _parsed(address) or ("", 0)
+    if not host:
+        raise AgentError(f"--metrics-on {address} is not ADDRESS:PORT, such as 192.168.10.11:9977")
+    _serve(f"--metrics-on {address}", host, port, {"/metrics": metrics.text})
+
+
+def _serve(option: str, host: str, port: int, answers: Answers) -> None:
+    """In threads of its own."""
+    family = AF_INET6 if ":" in host else AF_INET
+    try:
+        server = type("Server", (_Server,), {"address_family": family})((host, port), _handler(answers))
+    except OSError as error:
+        raise AgentError(f"{option}: {error.strerror}") from error
+    threading.Thread(target=server.serve_forever, args=(NEVER,), daemon=True).start()
+
+
+def _handler(answers: Answers) -> type[BaseHTTPRequestHandler]:
+    there_are = f"there is {', '.join(answers)}\n".encode()
 
     class Handler(BaseHTTPRequestHandler):
         timeout = SLOWEST
 
         def do_GET(self) -> None:
-            match self.path.partition("?")[0]:
-                case "/metrics":
-                    self._answer(200, generate_latest(metrics.registry), CONTENT_TYPE_LATEST)
-                case "/healthz":
-                    self._answer(200, b"ok\n")
-                case "/readyz":
-                    problem = not_ready()
-                    self._answer(503 if problem else 200, f"{problem or 'ok'}\n".encode())
-                case _:
-                    self._answer(404, b"there are /metrics, /healthz and /readyz\n")
-
-        def _answer(self, code: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+            found = answers.get(self.path.partition("?")[0])
+            code, body, kind = found() if found else (404, there_are, TEXT)
             self.send_response(code)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -135,23 +170,15 @@ def serve_http(address: str, metrics: Metrics, not_ready: Callable[[], str]) -> 
         def log_message(self, *_: object) -> None:
             """A probe each second is no news."""
 
-    family = AF_INET6 if ":" in host else AF_INET
-    try:
-        server = type("Server", (_Server,), {"address_family": family})((host, port), Handler)
-    except OSError as error:
-        raise AgentError(f"--metrics {address}: {error.strerror}") from error
-    threading.Thread(target=server.serve_forever, args=(NEVER,), daemon=True).start()
+    return Handler
 
 
-def _parsed(address: str) -> tuple[str, int]:
+def _parsed(address: str) -> tuple[str, int] | None:
+    """None where it is no address with a port."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        if ip_address(host).is_loopback and port.isdecimal() and 0 <= int(port) < 1 << 16:
-            return host, int(port)
+        ip_address(host)
     except ValueError:
-        pass
-    raise AgentError(
-        f"--metrics {address} is not ADDRESS:PORT with a loopback address, such as 127.0.0.1:9977:"
-        " they are for this machine alone"
-    )
+        return None
+    return (host, int(port)) if port.isdecimal() and int(port) < 1 << 16 else None

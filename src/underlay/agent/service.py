@@ -28,9 +28,9 @@ DESCRIPTORS = 24  # of one call at most: its connection, namespaces, sockets, lo
 @dataclass(frozen=True, slots=True)
 class Options:
     """`socket` and `state` are absolute paths, `threads` is how many calls may run at once, `metrics` is
-    an address and a port, or "" for none. `host_root` is where the node's root directory is, "" where it is
-    ours. `gc_seconds` lie between two looks for what is left over, 0 for none; `bin_dir` has IPAM plugins
-    that gave addresses."""
+    an address and a port, or "" for none, as `metrics_on` is, for other machines. `host_root` is where the
+    node's root directory is, "" where it is ours. `gc_seconds` lie between two looks for what is left over,
+    0 for none; `bin_dir` has IPAM plugins that gave addresses."""
 
     socket: str
     state: str
@@ -39,6 +39,7 @@ class Options:
     host_root: str = ""
     gc_seconds: int = 300
     bin_dir: str = "/opt/cni/bin"
+    metrics_on: str = ""
 
 
 def serve(options: Options) -> int:
@@ -76,16 +77,16 @@ def about(options: Options) -> About:
 
 
 def _meter(options: Options, place: Place) -> Meter | None:
-    if not options.metrics:
+    if not (options.metrics or options.metrics_on):
         return None
-    from underlay.agent.metrics import Metrics, serve_http
+    from underlay.agent.metrics import Metrics, serve_http, serve_others
 
     metrics = Metrics(options.state)
-    serve_http(
-        options.metrics,
-        metrics,
-        lambda: "" if place.is_ours() else f"{place.path} is not the agent's socket any more",
-    )
+    if options.metrics_on:
+        serve_others(options.metrics_on, metrics)
+    if options.metrics:
+        told = f"{place.path} is not the agent's socket any more"
+        serve_http(options.metrics, metrics, lambda: "" if place.is_ours() else told)
     return metrics
 
 

@@ -13,6 +13,22 @@ from underlay.cli.options import BinDir, Socket, State
 from underlay.install.site import BIN_DIR
 from underlay.oneshot import SOCKET, STATE
 
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics", metavar="ADDR:PORT", help="A loopback address for metrics.", show_default="off"
+    ),
+]
+MetricsOn = Annotated[
+    str,
+    typer.Option(
+        "--metrics-on",
+        metavar="ADDR:PORT",
+        help="Another address for them, which other machines reach.",
+        show_default="off",
+    ),
+]
+
 
 def agent(
     socket: Socket = SOCKET,
@@ -30,12 +46,8 @@ def agent(
             help="How often to look for what nobody owns any more, as `underlay gc` does; 0: never.",
         ),
     ] = 300,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics", metavar="ADDR:PORT", help="A loopback address for metrics.", show_default="off"
-        ),
-    ] = "",
+    metrics: Metrics = "",
+    metrics_on: MetricsOn = "",
     host_root: Annotated[
         str,
         typer.Option(
@@ -62,6 +74,7 @@ def agent(
             host_root=os.path.abspath(host_root).rstrip("/") if host_root else "",
             gc_seconds=gc_seconds,
             bin_dir=os.path.abspath(bin_dir),
+            metrics_on=metrics_on,
         )
         unfinished = serve(options)
     except (AgentError, OSError) as error:
