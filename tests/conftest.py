@@ -16,7 +16,7 @@ WITH_RUNTIMES = (
     "tests/e2e/",
     "tests/image/",
 )  # these keep some things for the whole machine: one process alone
-SECONDS = {"tests/e2e/": 6.5, "tests/image/": 2.5, "tests/netns/": 0.32}  # of one test, about
+SECONDS = {"tests/e2e/": 4.0, "tests/image/": 2.5, "tests/netns/": 0.4}  # of one test, about
 OTHERWISE = 0.05
 
 
