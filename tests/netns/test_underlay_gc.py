@@ -132,6 +132,20 @@ def test_the_node_finds_the_pods_whose_del_nobody_calls(front: Front, recorder: 
     assert (before.changes(), front.leases()) == ([], leased)
 
 
+def test_a_pod_whose_nics_others_have_made_keeps_the_plugins_installed(front: Front) -> None:
+    front.define("lan-a", front.macvlan(0, veth=False), namespace="kube-system")
+    pod = front.world.pod()
+    front.add(pod)
+    where = ("--state", front.world.state, "--bin-dir", str(front.conflists))
+
+    refused = underlay("uninstall", *where, node=front.node.netns)
+
+    assert refused.returncode == 3
+    assert f"eth0 of container {pod.container_id}, in pods" in refused.stdout + refused.stderr
+    front.delete(pod)
+    assert underlay("uninstall", *where, "--dry-run", node=front.node.netns).returncode == 0
+
+
 def test_attachments_of_pods_from_before_are_valid_in_every_network(
     front: Front, recorder: Recorder, pods: list[Pod]
 ) -> None:
