@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import field
 
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
@@ -21,6 +22,10 @@ class Hijack:
 
     key: str
     subnet: Network
+    text: str = field(init=False)  # of the subnet: made once, and told of each pod that it is not for
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", str(self.subnet))
 
 
 def parse_hijacks(keys: Keys, *, is_required: bool) -> tuple[Hijack, ...]:
@@ -60,6 +65,6 @@ def left_out(
     for hijack in hijacks:
         version = hijack.subnet.version
         if version not in nic.versions:
-            yield f"{hijack.key}: {hijack.subnet} left out, {nic.dev} has no IPv{version} address"
+            yield f"{hijack.key}: {hijack.text} left out, {nic.dev} has no IPv{version} address"
         elif version not in next_hops:
-            yield f"{hijack.key}: {hijack.subnet} left out, {who.format(version=version)}"
+            yield f"{hijack.key}: {hijack.text} left out, {who.format(version=version)}"

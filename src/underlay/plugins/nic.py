@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.plugin import Attachment
-from underlay.cni.result import ResultRoute
+from underlay.cni.result import IpConfig, ResultRoute
 from underlay.facts import Facts, Interface
 from underlay.main_default import nic_order
 from underlay.objects import IP, MAIN, OURS, POD, Network, Route, Rule
@@ -64,13 +64,13 @@ def nic_of(pod: Attachment, facts: Facts, further: Iterable[ResultRoute] = ()) -
 
     `further` are routes that it gets beside those of prevResult.
     """
-    given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
+    given = _given_addresses(pod)
     announced: dict[int, IP] = {ip.address.version: ip.gateway for ip in reversed(given) if ip.gateway}
     routes = _with_gateways(pod.previous.routes if pod.previous else (), announced)
     return Nic(
         pod.ifname,
         table_of(pod.ifname, facts.nic.index),
-        addresses=addresses_of(pod, facts),
+        addresses=_all_addresses(given, facts),
         routes=(
             *further,
             *(route for route in routes if route.dst.prefixlen and route.table in (None, 0, MAIN)),
@@ -81,8 +81,18 @@ def nic_of(pod: Attachment, facts: Facts, further: Iterable[ResultRoute] = ()) -
 
 def addresses_of(pod: Attachment, facts: Facts) -> tuple[Interface, ...]:
     """The NIC's: those of prevResult, then what else is found on it."""
-    given = pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
-    return tuple(dict.fromkeys([*(ip.address for ip in given), *facts.nic_addresses]))
+    return _all_addresses(_given_addresses(pod), facts)
+
+
+def _given_addresses(pod: Attachment) -> tuple[IpConfig, ...]:
+    return pod.previous.addresses_of(pod.ifname, pod.netns) if pod.previous else ()
+
+
+def _all_addresses(given: Iterable[IpConfig], facts: Facts) -> tuple[Interface, ...]:
+    addresses = tuple(ip.address for ip in given)
+    if addresses == facts.nic_addresses:  # nearly always, and to hash them costs more than all the rest
+        return addresses
+    return tuple(dict.fromkeys([*addresses, *facts.nic_addresses]))
 
 
 def _with_gateways(routes: Iterable[ResultRoute], announced: dict[int, IP]) -> tuple[ResultRoute, ...]:
@@ -145,10 +155,11 @@ def own_routes(nic: Nic, but: Iterable[IP] = ()) -> Iterator[Route]:
 
     One route to each destination, and none to the addresses `but`, which lie elsewhere.
     """
-    done: set[tuple[Network, int]] = {(single(ip), 0) for ip in but}
+    done: dict[Network, list[int]] = {single(ip): [0] for ip in but}  # metrics; 0 stands for all of them
     for route in (*_on_link(nic), *_given(nic), *_defaults(nic)):
-        if (route.dst, 0) not in done and (route.dst, route.metric) not in done:
-            done.add((route.dst, route.metric))
+        metrics = done.setdefault(route.dst, [])
+        if 0 not in metrics and route.metric not in metrics:
+            metrics.append(route.metric)
             yield route
 
 

@@ -16,7 +16,6 @@ through the overlay's NIC. Why it is so, point by point: docs/how-a-packet-trave
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from underlay.cni.errors import InvalidConfig
 from underlay.cni.keys import Keys
@@ -138,14 +137,28 @@ def _overlay(config: Config, pod: Attachment, facts: Facts, node: tuple[IP, ...]
     refuse_foreign_routes(table, facts.pod_routes)
     by_main = [route for route in facts.pod_routes if route.table == MAIN and route.proto != OURS]
     hops = [hop for route in by_main for hop in route.hops_by(dev)]
-    # Links before gateways, which must be known to be on a link; and no hint at a source.
-    ordered = sorted(hops, key=lambda route: route.via is not None)
-    routes = tuple(replace(hop, table=table, proto=OURS, src=None, expires=0) for hop in ordered)
+    # Links before gateways, which must be known to be on a link.
+    routes = tuple(_in_table(table, hop) for hop in sorted(hops, key=lambda hop: hop.via is not None))
     next_hops = first_of_node(dev, node, facts.siblings)
     next_hops |= {route.dst.version: route.via for route in reversed(routes) if route.is_default}
     host_end = found.host_end or NOWHERE
     way = Way(dev, found.link.mac, host_end.name, host_end.mac, next_hops)
     return Overlay(dev, table, found.addresses, routes, way)
+
+
+def _in_table(table: int, hop: Route) -> Route:
+    """The same in a table of ours, without a hint at a source."""
+    return Route(
+        POD,
+        hop.dst,
+        hop.dev,
+        via=hop.via,
+        table=table,
+        metric=hop.metric,
+        onlink=hop.onlink,
+        mtu=hop.mtu,
+        advmss=hop.advmss,
+    )
 
 
 def _other_nic(config: Config, pod: Attachment, facts: Facts) -> OtherNic:

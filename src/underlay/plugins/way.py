@@ -83,10 +83,11 @@ def to_node(
     In that order, since a gateway must be known to be on the link.
     """
     done = set(served)
-    for ip in node:
-        if single(ip) not in done:
-            yield Route(POD, single(ip), way.pod_dev, table=table)
-        done.add(single(ip))
+    singles = [single(ip) for ip in node]
+    for dst in singles:
+        if dst not in done:
+            yield Route(POD, dst, way.pod_dev, table=table)
+    done.update(singles)
     for subnet in subnets:
         if subnet.version in way.next_hops and subnet not in done:
             via = way.next_hops[subnet.version]
