@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,43 @@ STATE = "/run/underlay"
 SOCKET = f"{STATE}/agent.sock"
 EXECUTION = 30.0  # seconds that another plugin may take
 CHROOT_FAILURES = (125, 126, 127)  # exit codes of chroot(1) where it has not begun the program
+
+
+class Opened:
+    """A descriptor for the time of a `with`, None where there is nothing; `is_lent` if another closes it.
+
+    No generator: each call needs several of these, and they take three times as long.
+    """
+
+    __slots__ = ("_is_lent", "fd")
+
+    def __init__(self, fd: int | None, *, is_lent: bool = False) -> None:
+        self.fd = fd
+        self._is_lent = is_lent
+
+    def __enter__(self) -> int | None:
+        return self.fd
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd is not None and not self._is_lent:
+            os.close(self.fd)
+
+
+class OpenedKernel:
+    """A kernel for the time of a `with`, and the descriptor of the pod that it needs."""
+
+    __slots__ = ("_kernel", "_pod")
+
+    def __init__(self, kernel: NodeKernel, pod: Opened) -> None:
+        self._kernel = kernel
+        self._pod = pod
+
+    def __enter__(self) -> NodeKernel:
+        return self._kernel
+
+    def __exit__(self, *_: object) -> None:
+        with self._pod:
+            self._kernel.close()
 
 
 class HostNode:
@@ -66,24 +103,13 @@ class HostNode:
     def refuse_abandoned(self) -> None:
         """A runtime that gives up ends the process that it has executed."""
 
-    @contextmanager
-    def opened(self, path: str) -> Iterator[int | None]:
+    def opened(self, path: str) -> Opened:
         """A descriptor of the namespace at a path; None where there is provably none."""
-        fd = _opened(path)
-        try:
-            yield fd
-        finally:
-            if fd is not None:
-                os.close(fd)
+        return Opened(_opened(path))
 
-    @contextmanager
-    def kernel(self, path: str) -> Iterator[NodeKernel]:
-        with self.opened(path) as pod:
-            kernel = NodeKernel(self._host, pod, self.background, self.memory, self.pool)
-            try:
-                yield kernel
-            finally:
-                kernel.close()
+    def kernel(self, path: str) -> AbstractContextManager[NodeKernel]:
+        pod = self.opened(path)
+        return OpenedKernel(NodeKernel(self._host, pod.fd, self.background, self.memory, self.pool), pod)
 
     def execute(self, path: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
         import subprocess  # slow to load, and few calls need it
