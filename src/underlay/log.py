@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from underlay.values import dataclass
@@ -95,7 +96,13 @@ def _rank(level: str) -> int:
 def _now() -> str:
     """Give the time as RFC 3339 in UTC, with milliseconds."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 10**6:03}Z"
+    return f"{_second(seconds)}.{nanoseconds // 10**6:03}Z"
+
+
+@lru_cache(1)
+def _second(seconds: int) -> str:
+    """Remembered, for in a burst most calls are of one second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _line(record: dict[str, Any]) -> bytes:

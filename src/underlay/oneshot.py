@@ -81,15 +81,16 @@ class HostNode:
     stays has a `memory`, a `pool` of sockets, and a `background` for what no call need wait for.
     """
 
+    root = ""  # another one for an agent in a container
+    memory: Memory | None = None
+    background: Background | None = None
+    pool: SocketPool | None = None
+    log = Log(LogOptions())  # what the API does to a call
+
     def __init__(self, host: int, state: str, *, may_be_pod: bool = False) -> None:
         self._host = host
         self._state = state
         self._may_be_pod = may_be_pod
-        self.root = ""  # another one for an agent in a container
-        self.memory: Memory | None = None
-        self.background: Background | None = None
-        self.pool: SocketPool | None = None
-        self.log = Log(LogOptions())  # what the API does to a call
 
     @cached_property
     def identity(self) -> str:
