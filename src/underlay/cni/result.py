@@ -264,9 +264,14 @@ def _write_interface(interface: Interface, version: str) -> dict[str, Any]:
         written["mac"] = interface.mac
     if interface.sandbox:
         written["sandbox"] = interface.sandbox
-    if version in NEW_SHAPE:
-        new = {"mtu": interface.mtu, "socketPath": interface.socket_path, "pciID": interface.pci_id}
-        written |= _without_empty(new)
+    if version not in NEW_SHAPE:
+        return written
+    if interface.mtu:
+        written["mtu"] = interface.mtu
+    if interface.socket_path:
+        written["socketPath"] = interface.socket_path
+    if interface.pci_id:
+        written["pciID"] = interface.pci_id
     return written
 
 
@@ -286,11 +291,10 @@ def _write_route(route: ResultRoute, version: str) -> dict[str, Any]:
     if route.gw is not None:
         written["gw"] = str(route.gw)
     if version in NEW_SHAPE:
-        written |= _without_empty({"mtu": route.mtu, "advmss": route.advmss})
+        if route.mtu:
+            written["mtu"] = route.mtu
+        if route.advmss:
+            written["advmss"] = route.advmss
         numbers = {"priority": route.priority, "table": route.table, "scope": route.scope}
         written |= {key: number for key, number in numbers.items() if number is not None}
     return written
-
-
-def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if value}
