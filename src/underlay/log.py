@@ -15,8 +15,8 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from underlay.values import dataclass
@@ -28,6 +28,7 @@ OLDER_LEVELS = {"warning": "warn", "fatal": "error", "panic": "error"}  # names 
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 HOUR, DAY = 3600, 86400
 STDERR = 2
+ENCODER = json.JSONEncoder(default=str, skipkeys=True, check_circular=False)  # no event refers to itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,20 @@ class Log:
         """Adds a line to the file; OSError or ValueError where that does not take it."""
         has_looked = False
         while True:
-            with _opened(self._options.file) as fd:
-                is_due = not has_looked and _is_first_of_hour(fd) and _has_expired(self._options)
+            fd = _opened(self._options.file)
+            try:
+                status = os.fstat(fd)
+                is_due = not has_looked and _is_first_of_hour(status) and _has_expired(self._options)
                 has_looked = True
-                if is_due or _is_full(fd, len(line), self._options):
+                if is_due or _is_full(status, len(line), self._options):
                     _rotate(fd, len(line), self._options)
                     continue
                 fcntl.flock(fd, fcntl.LOCK_SH)
-                if _is_current(fd, self._options.file):
+                if _is_current(status, self._options.file):
                     os.write(fd, line)
                     return
+            finally:
+                os.close(fd)  # which drops the lock as well
 
 
 def _rank(level: str) -> int:
@@ -91,12 +96,18 @@ def _rank(level: str) -> int:
 def _now() -> str:
     """Give the time as RFC 3339 in UTC, with milliseconds."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 10**6:03}Z"
+    return f"{_second(seconds)}.{nanoseconds // 10**6:03}Z"
+
+
+@lru_cache(1)
+def _second(seconds: int) -> str:
+    """Remembered, for in a burst most calls are of one second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _line(record: dict[str, Any]) -> bytes:
     """Encode in ASCII: no newline, control character or odd byte of a value can break the line."""
-    return json.dumps(record, default=str, skipkeys=True).encode("ascii") + b"\n"
+    return ENCODER.encode(record).encode("ascii") + b"\n"
 
 
 def to_stderr(line: bytes) -> None:
@@ -105,37 +116,30 @@ def to_stderr(line: bytes) -> None:
         os.write(STDERR, line)
 
 
-@contextmanager
-def _opened(file: str) -> Iterator[int]:
-    """Open the log for one line; closing it drops the lock as well."""
+def _opened(file: str) -> int:
+    """A descriptor of the log, for one line."""
     try:
-        fd = os.open(file, FLAGS, 0o640)
+        return os.open(file, FLAGS, 0o640)
     except FileNotFoundError:
         os.makedirs(os.path.dirname(file), 0o755, exist_ok=True)
-        fd = os.open(file, FLAGS, 0o640)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+        return os.open(file, FLAGS, 0o640)
 
 
-def _is_current(fd: int, file: str) -> bool:
+def _is_current(opened: os.stat_result, file: str) -> bool:
     """Say whether the name still means the file that was opened, or was rotated or deleted since."""
     try:
         named = os.stat(file)
     except FileNotFoundError:
         return False
-    return os.path.samestat(os.fstat(fd), named)
+    return os.path.samestat(opened, named)
 
 
-def _is_first_of_hour(fd: int) -> bool:
+def _is_first_of_hour(status: os.stat_result) -> bool:
     """Say whether the file is new, or was last written in another hour: then old files are looked for."""
-    status = os.fstat(fd)
     return status.st_size == 0 or int(status.st_mtime / HOUR) != int(time.time() / HOUR)
 
 
-def _is_full(fd: int, more: int, options: LogOptions) -> bool:
-    status = os.fstat(fd)
+def _is_full(status: os.stat_result, more: int, options: LogOptions) -> bool:
     return (
         stat.S_ISREG(status.st_mode)  # /dev/stderr is never full
         and status.st_size > 0  # a line longer than a whole file gets a file of its own
@@ -146,9 +150,10 @@ def _is_full(fd: int, more: int, options: LogOptions) -> bool:
 def _rotate(fd: int, more: int, options: LogOptions) -> None:
     """Shift log.1 to log.2 and so on, then log to log.1; drop what is too old or too many."""
     fcntl.flock(fd, fcntl.LOCK_EX)
-    if not _is_current(fd, options.file):
+    status = os.fstat(fd)
+    if not _is_current(status, options.file):
         return  # somebody else has just done it
-    is_full = _is_full(fd, more, options)
+    is_full = _is_full(status, more, options)
     for number in sorted(_rotated(options.file), reverse=True):
         name = f"{options.file}.{number}"
         if _is_expired(name, options) or (is_full and 0 < options.max_count <= number):

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,43 @@ EXECUTION = 30.0  # seconds that another plugin may take
 CHROOT_FAILURES = (125, 126, 127)  # exit codes of chroot(1) where it has not begun the program
 
 
+class Opened:
+    """A descriptor for the time of a `with`, None where there is nothing; `is_lent` if another closes it.
+
+    No generator: each call needs several of these, and they take three times as long.
+    """
+
+    __slots__ = ("_is_lent", "fd")
+
+    def __init__(self, fd: int | None, *, is_lent: bool = False) -> None:
+        self.fd = fd
+        self._is_lent = is_lent
+
+    def __enter__(self) -> int | None:
+        return self.fd
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd is not None and not self._is_lent:
+            os.close(self.fd)
+
+
+class OpenedKernel:
+    """A kernel for the time of a `with`, and the descriptor of the pod that it needs."""
+
+    __slots__ = ("_kernel", "_pod")
+
+    def __init__(self, kernel: NodeKernel, pod: Opened) -> None:
+        self._kernel = kernel
+        self._pod = pod
+
+    def __enter__(self) -> NodeKernel:
+        return self._kernel
+
+    def __exit__(self, *_: object) -> None:
+        with self._pod:
+            self._kernel.close()
+
+
 class HostNode:
     """A node by a descriptor of its network namespace, which stays the caller's to close.
 
@@ -44,15 +81,16 @@ class HostNode:
     stays has a `memory`, a `pool` of sockets, and a `background` for what no call need wait for.
     """
 
+    root = ""  # another one for an agent in a container
+    memory: Memory | None = None
+    background: Background | None = None
+    pool: SocketPool | None = None
+    log = Log(LogOptions())  # what the API does to a call
+
     def __init__(self, host: int, state: str, *, may_be_pod: bool = False) -> None:
         self._host = host
         self._state = state
         self._may_be_pod = may_be_pod
-        self.root = ""  # another one for an agent in a container
-        self.memory: Memory | None = None
-        self.background: Background | None = None
-        self.pool: SocketPool | None = None
-        self.log = Log(LogOptions())  # what the API does to a call
 
     @cached_property
     def identity(self) -> str:
@@ -66,24 +104,13 @@ class HostNode:
     def refuse_abandoned(self) -> None:
         """A runtime that gives up ends the process that it has executed."""
 
-    @contextmanager
-    def opened(self, path: str) -> Iterator[int | None]:
+    def opened(self, path: str) -> Opened:
         """A descriptor of the namespace at a path; None where there is provably none."""
-        fd = _opened(path)
-        try:
-            yield fd
-        finally:
-            if fd is not None:
-                os.close(fd)
+        return Opened(_opened(path))
 
-    @contextmanager
-    def kernel(self, path: str) -> Iterator[NodeKernel]:
-        with self.opened(path) as pod:
-            kernel = NodeKernel(self._host, pod, self.background, self.memory, self.pool)
-            try:
-                yield kernel
-            finally:
-                kernel.close()
+    def kernel(self, path: str) -> AbstractContextManager[NodeKernel]:
+        pod = self.opened(path)
+        return OpenedKernel(NodeKernel(self._host, pod.fd, self.background, self.memory, self.pool), pod)
 
     def execute(self, path: str, env: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
         import subprocess  # slow to load, and few calls need it

@@ -134,12 +134,14 @@ def test_a_node_that_is_taken_down_is_not_kept_by_what_is_remembered_of_it(world
     node, hosts = world.node(), Hosts(patience=0.1)
     fd = open_netns(node.netns.path)
     try:
-        with hosts.known(fd) as first:
-            before = first.watch.changes()
-            node.netns.ip("link add test type veth")
-            assert first.watch.changes() > before
-        with hosts.known(fd) as second:
-            assert second.identity == identity(fd)
+        first = hosts.taken(fd)
+        before = first.watch.changes()
+        node.netns.ip("link add test type veth")
+        assert first.watch.changes() > before
+        hosts.give_back(first)
+        second = hosts.taken(fd)
+        assert second.identity == identity(fd)
+        hosts.give_back(second)
     finally:
         os.close(fd)
     lan = world.lans[0].netns

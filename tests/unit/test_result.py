@@ -208,6 +208,55 @@ def test_a_bad_result_is_refused_by_place_and_value(raw: dict[str, Any], complai
     assert caught.value.msg == f"prevResult.{complaint}"
 
 
+USUAL_PARTS: dict[str, dict[str, Any]] = {
+    "interfaces": {"name": "eth0", "mac": "02:00:00:00:00:02", "sandbox": NETNS, "mtu": 1500},
+    "ips": {"version": "4", "address": GOOD, "gateway": "10.1.0.1", "interface": 0},
+    "routes": {"dst": "0.0.0.0/0", "gw": "10.1.0.1"},
+    "dns": {"nameservers": ["10.1.0.2"]},
+}
+ODD_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    1,
+    -1,
+    1.0,
+    1 << 32,
+    "",
+    "10.1.0.1",
+    GOOD,
+    "fe80::1%1",
+    [],
+    {},
+    {"name": "a"},
+)
+
+
+def outcome(raw: dict[str, Any], version: str) -> Result | str:
+    try:
+        return parse(raw, version)
+    except InvalidConfig as error:
+        return error.msg.lower()
+
+
+@given(
+    st.sampled_from(OLD_SHAPE + NEW_SHAPE),
+    st.sampled_from([(part, key) for part, given in USUAL_PARTS.items() for key in given]),
+    st.sampled_from(ODD_VALUES),
+    st.booleans(),
+)
+def test_what_is_usual_reads_as_what_has_to_be_looked_at_closely(
+    version: str, place: tuple[str, str], value: Any, gone: bool
+) -> None:
+    part, key = place
+    changed = {name: given for name, given in USUAL_PARTS[part].items() if name != key or not gone}
+    parts = USUAL_PARTS | {part: changed if gone else changed | {key: value}}
+    usual = {name: given if name == "dns" else [given] for name, given in parts.items()}
+    other_case = {name.upper(): given for name, given in usual.items()}
+
+    assert outcome(usual, version) == outcome(other_case, version)
+
+
 def test_interfaces_are_appended_at_the_end() -> None:
     result = FULL.with_interfaces(Interface("veth1"), Interface("veth0", sandbox=NETNS))
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import struct
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,9 +13,8 @@ from underlay.agent import wire
 from underlay.agent.about import ABOUT, About
 from underlay.agent.background import Background
 from underlay.agent.clusters import Clusters
-from underlay.agent.hosts import Hosts
+from underlay.agent.hosts import Host, Hosts
 from underlay.agent.node import CallNode
-from underlay.agent.turns import Turns
 from underlay.cni.call import SUPPORTED, read_call, stated_version
 from underlay.cni.errors import CniError, Internal, InvalidConfig, IoFailure, as_json
 from underlay.cni.logs import log_of
@@ -26,6 +23,7 @@ from underlay.cni.request import Request
 from underlay.cni.verbs import carry_out, finish
 from underlay.log import Log, LogOptions, to_stderr
 from underlay.plugins import PLUGINS
+from underlay.store import ENCODER
 
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7): pid, uid, gid
 ROOT = 0
@@ -74,8 +72,8 @@ class Calls:
         self._hosts = hosts
         self._about = about
         self._background = Background()
-        self._turns = Turns()
         self._log = Log(LogOptions())
+        self._make_log = partial(CallLog, meter)
         self._clusters = Clusters(self._log)
 
     def answer(self, client: socket.socket) -> None:
@@ -108,18 +106,29 @@ class Calls:
         if asked.plugin == ABOUT:
             wire.send(client, wire.encode_reply(0, _printed(self._about.as_json())))
             return
-        with self._turns.taken(), ExitStack() as left:
-            if wire.has_gone(client):
-                raise wire.Gone
-            try:
-                request = self._request(asked, descriptors, client, phases, left)
-            except BaseException as error:  # noqa: BLE001  a runtime reads JSON, whatever was raised
-                code = self._refuse(asked, client, phases, error)
-            else:
-                code = self._carry_out(request, asked, client)
+        if wire.has_gone(client):  # while it waited for its turn
+            raise wire.Gone
+        code = self._carried_out(asked, descriptors, client, phases)
         if self._meter:
             verb = asked.env.get("CNI_COMMAND", "")
             self._meter.called(asked.plugin, verb, code, phases.seconds)
+
+    def _carried_out(
+        self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket, phases: Phases
+    ) -> int:
+        """The code of the error, 0 for none."""
+        host = None
+        try:
+            node = CallNode(asked, descriptors, client, self._state, self._clusters)
+            host = self._hosts.taken(descriptors[0])
+            request = self._request(asked, node, host, phases)
+        except BaseException as error:  # noqa: BLE001  a runtime reads JSON, whatever was raised
+            return self._refuse(asked, client, phases, error)
+        else:
+            return self._carry_out(request, asked, client)
+        finally:
+            if host:
+                self._hosts.give_back(host)
 
     def _refuse(self, asked: wire.Asked, client: socket.socket, phases: Phases, error: BaseException) -> int:
         """Answers what is no call of a plugin."""
@@ -131,7 +140,7 @@ class Calls:
         return failure.code
 
     def _carry_out(self, request: Request[Any], asked: wire.Asked, client: socket.socket) -> int:
-        """The code of the error, 0 for none. What is left to do after the answer is done after it."""
+        """What is left to do after the answer is done after it."""
         failure = answer = None
         try:
             answer = carry_out(request)
@@ -152,22 +161,13 @@ class Calls:
         except wire.Gone:
             self._log.event("reply-lost", "warn", **_about(asked))
 
-    def _request(
-        self,
-        asked: wire.Asked,
-        descriptors: Sequence[int],
-        client: socket.socket,
-        phases: Phases,
-        left: ExitStack,
-    ) -> Request[Any]:
-        node = CallNode(asked, descriptors, client, self._state, self._clusters)
-        host = left.enter_context(self._hosts.known(descriptors[0]))
+    def _request(self, asked: wire.Asked, node: CallNode, host: Host, phases: Phases) -> Request[Any]:
         node.identity, node.memory, node.pool = host.identity, host.watch, host.pool
         node.background, node.root = self._background, self._root
         if asked.plugin not in PLUGINS:
             raise InvalidConfig(f'the agent has no plugin "{asked.plugin}"', f"it has {', '.join(PLUGINS)}")
         call = read_call(asked.env, asked.stdin)
-        log = log_of(asked.plugin, call, partial(CallLog, self._meter))
+        log = log_of(asked.plugin, call, self._make_log)
         return Request(PLUGINS[asked.plugin], call, node, log, phases)
 
 
@@ -190,4 +190,4 @@ def _about(asked: wire.Asked) -> dict[str, str]:
 
 
 def _printed(answer: Json | None) -> bytes:
-    return b"" if answer is None else json.dumps(answer).encode() + b"\n"
+    return b"" if answer is None else ENCODER.encode(answer).encode() + b"\n"

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from underlay import netns
 from underlay.netlink.pool import SocketPool
@@ -40,22 +39,23 @@ class Hosts:
         self._hosts: dict[tuple[int, int], Host] = {}
         self._is_due = False
 
-    @contextmanager
-    def known(self, fd: int) -> Iterator[Host]:
-        """The host whose namespace a descriptor is of, for the time of one call."""
+    def taken(self, fd: int) -> Host:
+        """The host whose namespace a descriptor is of, for one call, which gives it back."""
         status = os.fstat(fd)
         place = status.st_dev, status.st_ino
         with self._lock:
-            host = self._hosts.get(place) or Host(netns.identity(fd), Watch(fd), SocketPool())
-            self._hosts[place] = host
+            host = self._hosts.get(place)
+            if host is None:
+                host = self._hosts[place] = Host(netns.identity(fd), Watch(fd), SocketPool())
             host.users += 1
-        try:
-            yield host
-        finally:
-            with self._lock:
-                host.users -= 1
-                host.used = time.monotonic()
-                self._look_later()
+        return host
+
+    def give_back(self, host: Host) -> None:
+        """Once for each time that it was taken."""
+        with self._lock:
+            host.users -= 1
+            host.used = time.monotonic()
+            self._look_later()
 
     def descriptors(self) -> list[int]:
         """One of each host's namespace; the caller closes them."""

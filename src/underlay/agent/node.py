@@ -7,15 +7,15 @@ Other namespaces, those that records name, are opened by their path: the agent h
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import cached_property
 
 from underlay.agent.clusters import Clusters
 from underlay.agent.wire import OTHER_PROGRAM, Asked, has_gone
 from underlay.cni.cluster import Cluster
 from underlay.cni.errors import IoFailure, TryAgainLater
 from underlay.netns import is_netns
-from underlay.oneshot import HostNode, may_be_pod
+from underlay.oneshot import HostNode, Opened, may_be_pod
 
 OWN = ("/proc/self/ns/net", "/proc/thread-self/ns/net")
 OF_A_PROCESS = ("/proc/self/", "/proc/thread-self/")
@@ -38,7 +38,7 @@ class CallNode(HostNode):
             raise IoFailure("the first descriptor of the request is no network namespace", OTHER_PROGRAM)
         super().__init__(host, state, may_be_pod=may_be_pod(asked.env))
         self._path = asked.env.get("CNI_NETNS", "")
-        self._pod = pod
+        self._came_with = pod
         self._client = client
         self._clusters = clusters
 
@@ -49,19 +49,21 @@ class CallNode(HostNode):
         if has_gone(self._client):
             raise TryAgainLater("who made this call has closed the connection; nothing is left of it")
 
-    @contextmanager
-    def opened(self, path: str) -> Iterator[int | None]:
+    def opened(self, path: str) -> Opened:
         if path in OWN:  # of who called, and of the node that a record is about: in both cases the host's
-            yield self._host
-        elif path == self._path and self._pod:
-            (pod,) = self._pod
-            yield pod if is_netns(pod) else None
-        elif path.startswith("/") and not path.startswith(OF_A_PROCESS):
-            with super().opened(path) as fd:
-                yield fd
-        elif path in ("", self._path):  # which the client could not open either
-            yield None
-        else:
-            raise IoFailure(
-                f"the network namespace {path} is not known by a path that means the same to the agent"
-            )
+            return Opened(self._host, is_lent=True)
+        if path == self._path and self._came_with:
+            return Opened(self._pod, is_lent=True)
+        if path.startswith("/") and not path.startswith(OF_A_PROCESS):
+            return super().opened(path)
+        if path in ("", self._path):  # which the client could not open either
+            return Opened(None)
+        raise IoFailure(
+            f"the network namespace {path} is not known by a path that means the same to the agent"
+        )
+
+    @cached_property
+    def _pod(self) -> int | None:
+        """The second descriptor, if that is of a network namespace."""
+        (pod,) = self._came_with
+        return pod if is_netns(pod) else None

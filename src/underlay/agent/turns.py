@@ -5,44 +5,40 @@ take the interpreter from each other at every system call, and each such change 
 calls do: sixteen calls at once take half as long again as the same calls one after the other.
 
 So a call begins when the one before has ended. One that lasts is taken to wait for something (an answer
-to a probe, a lock, another plugin), and gives way: for each that waits, another one may be about to begin.
+to a probe, a lock, another plugin, the rest of a request), and gives way: for each that waits, another one
+may be about to begin.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 QUICK = 0.01  # seconds; a call that waits for nothing takes less
 
 
 class Turns:
-    """At most as many calls are younger than `quick` seconds as are older, and one in any case."""
+    """At most as many calls are younger than `quick` seconds as are older, and one in any case.
+
+    It only keeps the books: who uses it from several threads holds a lock, and waits by itself.
+    """
 
     def __init__(self, quick: float = QUICK) -> None:
         self._quick = quick
         self._began: dict[int, float] = {}  # by thread, in the order in which they began
-        self._changed = threading.Condition()
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Waits for a turn, and has it."""
-        thread = threading.get_ident()
-        with self._changed:
-            while left := self._left():
-                self._changed.wait(left)
-            self._began[thread] = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._changed:
-                del self._began[thread]
-                self._changed.notify()
+    def begin(self) -> None:
+        """This thread has a turn from now on."""
+        self._began[threading.get_ident()] = time.monotonic()
 
-    def _left(self) -> float:
+    def end(self) -> None:
+        """It gives its turn back."""
+        del self._began[threading.get_ident()]
+
+    def left(self) -> float:
         """In how many seconds another may begin, if none ends before; 0: at once."""
+        if not self._began:
+            return 0.0
         now = time.monotonic()
         young = [began for began in self._began.values() if now - began < self._quick]
         if len(young) < max(1, len(self._began) - len(young)):

@@ -16,7 +16,6 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator
 
 from underlay.cni.errors import IoFailure, TryAgainLater
 from underlay.values import dataclass
@@ -26,6 +25,7 @@ DESCRIPTORS = 2
 SECONDS = 10.0  # for a client to send all of its request, and again to take all of its reply
 LENGTH = struct.Struct("!I")
 DESCRIPTOR = struct.Struct("=i")
+SPACE = socket.CMSG_SPACE(DESCRIPTORS * DESCRIPTOR.size)
 PIECE = 1 << 16  # bytes: nearly every request is one
 OTHER_PROGRAM = "is this the shim of another version of underlay? `underlay install` renews it"
 
@@ -56,7 +56,7 @@ def length_of(head: bytes) -> int:
 
 def decode(body: bytes) -> Asked:
     """The request in the bytes after its length; IoFailure where they are none."""
-    fields = list(_fields(body))
+    fields = _fields(body)
     if len(fields) < 2:
         raise IoFailure(
             f"a request of {len(fields)} fields: a plugin's name and its standard input are missing",
@@ -66,8 +66,8 @@ def decode(body: bytes) -> Asked:
     return Asked(os.fsdecode(name), stdin, dict(map(_variable, variables)))
 
 
-def _fields(body: bytes) -> Iterator[bytes]:
-    start = 0
+def _fields(body: bytes) -> list[bytes]:
+    fields, start = [], 0
     while start < len(body):
         end = start + LENGTH.size
         if end <= len(body):
@@ -77,8 +77,9 @@ def _fields(body: bytes) -> Iterator[bytes]:
                 f"a request whose field at byte {start} ends {end - len(body)} bytes behind it",
                 OTHER_PROGRAM,
             )
-        yield body[start + LENGTH.size : end]
+        fields.append(body[start + LENGTH.size : end])
         start = end
+    return fields
 
 
 def _variable(field: bytes) -> tuple[str, str]:
@@ -106,13 +107,12 @@ def receive(client: socket.socket, descriptors: list[int], seconds: float = SECO
     """
     until = time.monotonic() + seconds
     try:
-        client.settimeout(seconds)
-        data = bytearray(_first_piece(client, descriptors))
+        data = _first_piece(client, descriptors, seconds)
         while len(data) < LENGTH.size:
             data += _piece(client, until)
-        whole = length_of(bytes(data[: LENGTH.size])) + LENGTH.size
-        while len(data) < whole:
-            data += _piece(client, until)
+        whole = length_of(data) + LENGTH.size
+        if len(data) < whole:
+            data = _completed(data, whole, client, until)
     except TimeoutError:
         raise TryAgainLater(
             f"the client has not sent its request in {seconds:g} s", "was it stopped, or killed?"
@@ -123,13 +123,17 @@ def receive(client: socket.socket, descriptors: list[int], seconds: float = SECO
         raise IoFailure(f"a request with {len(data) - whole} bytes behind its end", OTHER_PROGRAM)
     if not descriptors:
         raise IoFailure("a request without the network namespace of who calls", OTHER_PROGRAM)
-    return decode(bytes(data[LENGTH.size :]))
+    return decode(data[LENGTH.size :])
 
 
-def _first_piece(client: socket.socket, descriptors: list[int]) -> bytes:
+def _first_piece(client: socket.socket, descriptors: list[int], seconds: float) -> bytes:
     """The first bytes and all descriptors: the kernel drops those that come later."""
-    space = socket.CMSG_SPACE(DESCRIPTORS * DESCRIPTOR.size)
-    data, ancillary, flags, _ = client.recvmsg(PIECE, space, socket.MSG_CMSG_CLOEXEC)
+    at_once = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+    try:
+        data, ancillary, flags, _ = client.recvmsg(PIECE, SPACE, at_once)
+    except BlockingIOError:  # rarely: with a time to wait, each request would be polled for
+        client.settimeout(seconds)
+        data, ancillary, flags, _ = client.recvmsg(PIECE, SPACE, socket.MSG_CMSG_CLOEXEC)
     for level, kind, packed in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors += (number for (number,) in DESCRIPTOR.iter_unpack(packed))
@@ -140,6 +144,13 @@ def _first_piece(client: socket.socket, descriptors: list[int]) -> bytes:
     if not data:
         raise Gone
     return data
+
+
+def _completed(data: bytes, whole: int, client: socket.socket, until: float) -> bytes:
+    all_of_it = bytearray(data)
+    while len(all_of_it) < whole:
+        all_of_it += _piece(client, until)
+    return bytes(all_of_it)
 
 
 def _piece(client: socket.socket, until: float) -> bytes:
@@ -155,11 +166,21 @@ def _piece(client: socket.socket, until: float) -> bytes:
 
 def send(client: socket.socket, reply: bytes) -> None:
     """Sends a reply whole; Gone where nobody takes it."""
-    client.settimeout(SECONDS)
     try:
-        client.sendall(reply)
+        sent = _sent_at_once(client, reply)
+        if sent < len(reply):
+            client.settimeout(SECONDS)
+            client.sendall(memoryview(reply)[sent:])
     except OSError as error:
         raise Gone from error
+
+
+def _sent_at_once(client: socket.socket, reply: bytes) -> int:
+    """How many bytes there was room for; as a rule for all, and nothing has to be waited for."""
+    try:
+        return client.send(reply, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
 
 
 def has_gone(client: socket.socket) -> bool:

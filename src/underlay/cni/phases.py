@@ -14,6 +14,8 @@ class Phase(StrEnum):
     APPLY = "apply"  # the record and the kernel; what the network is asked
     REPLY = "reply"
 
+    __hash__ = str.__hash__  # that of an Enum is a function in Python
+
 
 class Phases:
     """Measures from when it is made, until it is ended; a call begins by reading."""

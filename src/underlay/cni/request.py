@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from underlay.log import Log
 from underlay.objects import POD, Route
 from underlay.plan import Plan
 from underlay.records import Record, record_name
+from underlay.store import ENCODER
 from underlay.values import dataclass
 
 Json = dict[str, Any]
@@ -96,7 +96,7 @@ def configured(request: Request[C]) -> Configured[C]:
     """The configuration of a call. It is the same in each call for a network, but for what the runtime
     adds, so a process that answers many reads it once."""
     own = {k: v for k, v in request.call.config.items() if k.casefold() not in OF_THE_CALL}
-    place = request.plugin.name, json.dumps(own)
+    place = request.plugin.name, ENCODER.encode(own)
     read = _READ.get(place)
     if read is None:
         keys = Keys(own, request.plugin.aliases)

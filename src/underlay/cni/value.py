@@ -166,7 +166,7 @@ class Value:
         if not isinstance(self.raw, str) or "%" in self.raw:
             raise self.wrong(why)
         try:
-            return ip_address(self.raw)
+            return _address_of(self.raw)
         except ValueError as error:
             raise self.wrong(why) from error
 
@@ -176,9 +176,14 @@ class Value:
 
 
 @lru_cache(REMEMBERED)
+def _address_of(text: str) -> Address:
+    return ip_address(text)
+
+
+@lru_cache(REMEMBERED)
 def _interface_of(text: str) -> InterfaceAddress:
     address, _, length = text.partition("/")
-    return interface(ip_address(address).packed, int(length))
+    return interface(_address_of(address).packed, int(length))
 
 
 def same(one: Any, other: Any) -> bool:
