@@ -54,7 +54,7 @@ class Sent(NamedTuple):
     """What is sent for an object, and the setting of ours or of nobody's that it changes."""
 
     obj: Object
-    request: Message | None
+    request: Message
     old: Object | None
 
 
@@ -81,7 +81,7 @@ class Netlink:
         self._links: dict[tuple[Ns, str], Link | None] = {}
         self._dumps: dict[tuple[Ns, Message], list[bytes]] = {}
         self._grouped: dict[tuple[Ns, Message], dict[Hashable, list[bytes]]] = {}
-        self._untouched: set[tuple[Ns, str]] = set()  # links that were made, and nothing on them since
+        self._untouched: set[tuple[Ns, str]] = set()  # links that were made, and no setting of theirs since
 
     def close(self) -> None:
         for ns, opened in self._sockets.items():
@@ -121,7 +121,7 @@ class Netlink:
                 continue
             if isinstance(request, Write):
                 if not outcomes:
-                    outcomes.append(self._outcome(Sent(obj, None, None), self._write(ns, request)))
+                    outcomes.append(self._outcome(obj, None, self._write(ns, request)))
                 break
             outcomes.append(None)  # known when the batch has been answered
             batch.append(Sent(obj, request, old))
@@ -140,22 +140,28 @@ class Netlink:
         return obj.found(self)
 
     def _make(self, ns: Ns, batch: Sequence[Sent]) -> list[Outcome]:
-        replies = self._send(ns, [sent.request for sent in batch if sent.request])
+        if not batch:
+            return []
+        replies = self._send(ns, [request for _, request, _ in batch])
         if self._untouched:
-            self._untouched -= {stands_on(sent.obj) for sent in batch}
-        return [self._answered(sent, reply) for sent, reply in zip(batch, replies, strict=True)]
+            self._untouched.difference_update(
+                stands_on(obj) for obj, request, _ in batch if not request.flags & EXCL
+            )
+        obj, request, _ = batch[-1]
+        if is_new_link(request):
+            replies[-1] = self._made_link(obj, request, replies[-1])
+        return [
+            ADDED if reply is DONE and old is None else self._outcome(obj, old, reply)
+            for (obj, _, old), reply in zip(batch, replies, strict=True)
+        ]
 
-    def _answered(self, sent: Sent, reply: Reply) -> Outcome:
-        obj, request, old = sent
-        if request and is_new_link(request):
-            if self._has_taken_index(request, reply):
-                request = request._replace(body=ifinfo() + request.body[IFINFO.size :])  # the kernel chooses
-                (reply,) = self._send(made_in(obj), [request])
-            if reply.refused is None:
-                self._learn_indexes(obj, request, reply)
-        if reply is DONE and old is None:
-            return ADDED
-        return self._outcome(sent, reply)
+    def _made_link(self, obj: Object, request: Message, reply: Reply) -> Reply:
+        if self._has_taken_index(request, reply):
+            request = request._replace(body=ifinfo() + request.body[IFINFO.size :])  # the kernel chooses
+            (reply,) = self._send(made_in(obj), [request])
+        if reply.refused is None:
+            self._learn_indexes(obj, request, reply)
+        return reply
 
     def _has_taken_index(self, request: Message, reply: Reply) -> bool:
         """Whether a new link was to get an index that another one has.
@@ -167,12 +173,12 @@ class Netlink:
         index = _index_in(request)
         return index > 0 and any(self.link_at(ns, index) for ns in self._netns)
 
-    def _outcome(self, sent: Sent, reply: Reply) -> Outcome:
+    def _outcome(self, obj: Object, old: Object | None, reply: Reply) -> Outcome:
         if reply.refused is None:
-            return ADDED if sent.old is None else Changed(sent.old)
+            return ADDED if old is None else Changed(old)
         if reply.refused.errno == errno.EEXIST:
-            return Found(sent.obj.found(self))
-        return _error(sent.obj, reply.refused)
+            return Found(obj.found(self))
+        return _error(obj, reply.refused)
 
     def _learn_indexes(self, obj: Object, request: Message, reply: Reply) -> None:
         """A new link has the index of its request, or the echo carries it, for a pair both; else it is
@@ -241,9 +247,10 @@ class Netlink:
     # As objects.View
 
     def link(self, ns: Ns, dev: str) -> Link | None:
-        if (ns, dev) not in self._links:
-            self._links[ns, dev] = self._get_link(ns, link_by_name(dev))
-        return self._links[ns, dev]
+        at = ns, dev
+        if at not in self._links:
+            self._links[at] = self._get_link(ns, link_by_name(dev))
+        return self._links[at]
 
     def _get_link(self, ns: Ns, request: Message) -> Link | None:
         if ns not in self._netns:
@@ -261,18 +268,20 @@ class Netlink:
         return self._get_link(ns, link_by_index(index))
 
     def index(self, ns: Ns, dev: str) -> int:
-        if (ns, dev) not in self._indexes:
+        index = self._indexes.get((ns, dev))
+        if index is None:
             link = self.link(ns, dev)
             if link is None:
                 raise KernelError(f"there is no link {dev} in the {ns} namespace")
-            self._indexes[ns, dev] = link.index
-        return self._indexes[ns, dev]
+            index = self._indexes[ns, dev] = link.index
+        return index
 
     def dev(self, ns: Ns, index: int) -> str:
-        if (ns, index) not in self._names:
+        name = self._names.get((ns, index))
+        if name is None:
             link = self.link_at(ns, index)
-            self._names[ns, index] = link.name if link else ""
-        return self._names[ns, index]
+            name = self._names[ns, index] = link.name if link else ""
+        return name
 
     def new_index(self) -> int:
         """One that is most probably free, and no earlier link had."""
@@ -352,19 +361,21 @@ class Netlink:
         self._dumps.clear()
         self._grouped.clear()
         for message in messages:
-            if message.type == RTM_NEWLINK and is_setting(message):
-                index = _index_in(message)
-                changed = [
-                    at for at, link in self._links.items() if at[0] == ns and link and link.index == index
-                ]
-            elif is_new_link(message):
-                changed = [at for at, link in self._links.items() if link is None]
-            elif message.type in CHANGES_OF_LINKS:
-                changed = list(self._links)
-            else:
-                continue
-            for at in changed:
-                del self._links[at]
+            if message.type in CHANGES_OF_LINKS and self._links:
+                self._forget_links(ns, message)
+
+    def _forget_links(self, ns: Ns, message: Message) -> None:
+        if message.type == RTM_NEWLINK and is_setting(message):
+            index = _index_in(message)
+            changed = [
+                at for at, link in self._links.items() if at[0] == ns and link and link.index == index
+            ]
+        elif is_new_link(message):
+            changed = [at for at, link in self._links.items() if link is None]
+        else:
+            changed = list(self._links)
+        for at in changed:
+            del self._links[at]
 
     def _forget_all(self) -> None:
         self._dumps.clear()

@@ -81,11 +81,10 @@ class NetlinkSocket:
     def _batch(self, messages: Sequence[Message]) -> list[Reply]:
         first = self._sequence + 1
         last = len(messages) - 1
-        pieces: list[bytes] = []
-        for place, message in enumerate(messages):
-            pieces += self._pieces(message, ACK if place == last else 0)
+        packed = [self._pack(message, 0) for message in messages[:-1]]
+        packed.append(self._pack(messages[-1], ACK))
         self.is_idle = False
-        self._socket.send(b"".join(pieces))
+        self._socket.send(b"".join(packed))
         replies = [DONE] * len(messages)
         while True:
             for kind, flags, sequence, body in self._receive():
@@ -155,13 +154,11 @@ class NetlinkSocket:
                 bodies.append(body)
 
     def _pack(self, message: Message, flags: int) -> bytes:
-        return b"".join(self._pieces(message, flags))
-
-    def _pieces(self, message: Message, flags: int) -> tuple[bytes, bytes, bytes]:
         self._sequence += 1
         kind, own, body = message
         size = HEADER.size + len(body)
-        return HEADER.pack(size, kind, own | flags | REQUEST, self._sequence, 0), body, PADDING[size & 3]
+        header = HEADER.pack(size, kind, own | flags | REQUEST, self._sequence, 0)
+        return header + body + PADDING[size & 3]
 
     def _receive(self) -> list[tuple[int, int, int, bytes]]:
         """One datagram: type, flags, sequence number and body of each message in it."""
