@@ -548,8 +548,24 @@ def test_the_answers_of_the_pod_are_its_own_after_a_macvlan_is_made_there(
 class Unlucky(NodeKernel):
     """It chooses the index of `lo`, which every namespace has."""
 
+    chosen = 1
+
     def new_index(self) -> int:
-        return 1
+        return self.chosen
+
+
+@pytest.mark.parametrize("index", [1, 199, 201], ids=["both", "in the pod", "on the node"])
+def test_a_pair_with_an_index_that_is_taken_gets_others(namespaces: tuple[int, int], index: int) -> None:
+    host, pod = namespaces
+    with closing(Unlucky(pod, host)) as other, closing(Unlucky(host, pod)) as unlucky:
+        other.chosen, unlucky.chosen = 200, index
+        apply([replace(PAIR, host_dev="other0", pod_dev="other1")], other)  # 200 in the pod, 201 on the node
+        routes = [Route(POD, ip_network("10.9.0.0/16"), PAIR.pod_dev)]
+
+        applied = apply([PAIR, *UP, *routes], unlucky)
+
+        assert applied.added == (PAIR, *UP, *routes)
+    assert found(PAIR, namespaces) == PAIR
 
 
 def test_a_link_whose_index_is_taken_gets_another(namespaces: tuple[int, int]) -> None:

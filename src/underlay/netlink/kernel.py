@@ -14,7 +14,7 @@ from typing import NamedTuple
 from underlay.cni.errors import CniError, KernelError
 from underlay.netlink.late import Background, delete_link
 from underlay.netlink.pool import SocketPool
-from underlay.netlink.socket import DONE, NetlinkSocket, Refused, Reply
+from underlay.netlink.socket import NetlinkSocket, Refused
 from underlay.netns import entered
 from underlay.objects import (
     HOST,
@@ -32,7 +32,6 @@ from underlay.objects import (
 from underlay.objects.link import (
     Link,
     decode_link,
-    index_and_peer,
     is_new_link,
     is_setting,
     link_by_index,
@@ -142,62 +141,57 @@ class Netlink:
     def _make(self, ns: Ns, batch: Sequence[Sent]) -> list[Outcome]:
         if not batch:
             return []
-        replies = self._send(ns, [request for _, request, _ in batch])
+        refusals = self._send(ns, [request for _, request, _ in batch])
         if self._untouched:
             self._untouched.difference_update(
                 stands_on(obj) for obj, request, _ in batch if not request.flags & EXCL
             )
         obj, request, _ = batch[-1]
         if is_new_link(request):
-            replies[-1] = self._made_link(obj, request, replies[-1])
+            refusals[-1] = self._made_link(obj, request, refusals[-1])
         return [
-            ADDED if reply is DONE and old is None else self._outcome(obj, old, reply)
-            for (obj, _, old), reply in zip(batch, replies, strict=True)
+            ADDED if refused is None and old is None else self._outcome(obj, old, refused)
+            for (obj, _, old), refused in zip(batch, refusals, strict=True)
         ]
 
-    def _made_link(self, obj: Object, request: Message, reply: Reply) -> Reply:
-        if self._has_taken_index(request, reply):
+    def _made_link(self, obj: Object, request: Message, refused: Refused | None) -> Refused | None:
+        """A new link has the index that was chosen for it; else it is asked for when it is needed."""
+        links = links_of(obj)
+        chosen = _chosen_indexes(request, links)
+        if refused and self._is_taken(chosen, refused):
+            chosen = {}
             request = request._replace(body=ifinfo() + request.body[IFINFO.size :])  # the kernel chooses
-            (reply,) = self._send(made_in(obj), [request])
-        if reply.refused is None:
-            self._learn_indexes(obj, request, reply)
-        return reply
+            (refused,) = self._send(made_in(obj), [request])
+        if refused is None:
+            self._untouched.update(links)
+            for link in links:
+                self._indexes.pop(link, None)  # of an earlier link of that name
+            self._indexes.update(chosen)
+        return refused
 
-    def _has_taken_index(self, request: Message, reply: Reply) -> bool:
+    def _is_taken(self, chosen: dict[tuple[Ns, str], int], refused: Refused) -> bool:
         """Whether a new link was to get an index that another one has.
 
         Before Linux 6.13 it must be free in the namespace too that the request is sent to.
         """
-        if reply.refused is None or reply.refused.errno not in (errno.EEXIST, errno.EBUSY):
+        if refused.errno not in (errno.EEXIST, errno.EBUSY):
             return False
-        index = _index_in(request)
-        return index > 0 and any(self.link_at(ns, index) for ns in self._netns)
+        return any(self.link_at(ns, index) for ns in self._netns for index in chosen.values())
 
-    def _outcome(self, obj: Object, old: Object | None, reply: Reply) -> Outcome:
-        if reply.refused is None:
+    def _outcome(self, obj: Object, old: Object | None, refused: Refused | None) -> Outcome:
+        if refused is None:
             return ADDED if old is None else Changed(old)
-        if reply.refused.errno == errno.EEXIST:
+        if refused.errno == errno.EEXIST:
             return Found(obj.found(self))
-        return _error(obj, reply.refused)
-
-    def _learn_indexes(self, obj: Object, request: Message, reply: Reply) -> None:
-        """A new link has the index of its request, or the echo carries it, for a pair both; else it is
-        asked for when it is needed."""
-        links = links_of(obj)
-        self._untouched.update(links)
-        indexes: tuple[int, ...] = (_index_in(request),)
-        if reply.bodies:
-            indexes = index_and_peer(reply.bodies[0])
-        for link, index in zip(links, indexes, strict=False):
-            self._indexes.pop(link, None)  # of an earlier link of that name
-            if index:
-                self._indexes[link] = index
+        return _error(obj, refused)
 
     def replace(self, old: Object, new: Object) -> None:
         for ns, request in new.replace(self):
-            reply = self._write(ns, request) if isinstance(request, Write) else self._send(ns, [request])[0]
-            if reply.refused and reply.refused.errno != errno.EEXIST:
-                raise _error(new, reply.refused)
+            refused = (
+                self._write(ns, request) if isinstance(request, Write) else self._send(ns, [request])[0]
+            )
+            if refused and refused.errno != errno.EEXIST:
+                raise _error(new, refused)
 
     def remove(self, objects: Iterable[Object]) -> list[CniError]:
         failures = self._send_each((obj, obj.remove) for obj in objects if obj.ns in self._netns)
@@ -224,22 +218,22 @@ class Netlink:
                 failures += _real_failures(obj, self._write(obj.ns, request))
         for ns in sorted(batches, reverse=True):  # the pod first: its objects may need the pair that goes
             objects, messages = zip(*batches[ns], strict=True)
-            for obj, reply in zip(objects, self._send_removals(ns, messages), strict=True):
-                failures += _real_failures(obj, reply)
+            for obj, refused in zip(objects, self._send_removals(ns, messages), strict=True):
+                failures += _real_failures(obj, refused)
         return failures
 
-    def _send_removals(self, ns: Ns, messages: Sequence[Message]) -> list[Reply]:
+    def _send_removals(self, ns: Ns, messages: Sequence[Message]) -> list[Refused | None]:
         """In one datagram; but several links in one take many times longer than each alone."""
         if self._background is None or all(message.type != RTM_DELLINK for message in messages):
             return self._send(ns, messages)
-        replies: list[Reply] = []
+        refusals: list[Refused | None] = []
         for message in messages:
             if message.type == RTM_DELLINK:
                 self._forget_all()
-                replies.append(delete_link(self._netns[ns], message, self._background))
+                refusals.append(delete_link(self._netns[ns], message, self._background))
             else:
-                replies += self._send(ns, [message])
-        return replies
+                refusals += self._send(ns, [message])
+        return refusals
 
     def found(self, obj: Object) -> Object | None:
         return obj.found(self) if obj.ns in self._netns else None
@@ -284,8 +278,8 @@ class Netlink:
         return name
 
     def new_index(self) -> int:
-        """One that is most probably free, and no earlier link had."""
-        return FIRST_INDEX + int.from_bytes(os.urandom(3), "big") % FIRST_INDEX
+        """One that is most probably free, as the next is, and no earlier link had."""
+        return FIRST_INDEX + 2 * int.from_bytes(os.urandom(3), "big")
 
     def netns_fd(self, ns: Ns) -> int:
         return self._netns[ns]
@@ -341,20 +335,18 @@ class Netlink:
             self._sockets[ns] = opened
         return opened
 
-    def _send(self, ns: Ns, messages: Sequence[Message]) -> list[Reply]:
-        if not messages:
-            return []
+    def _send(self, ns: Ns, messages: Sequence[Message]) -> list[Refused | None]:
         self._forget(ns, messages)
         return self._socket(ns).transact(messages)
 
-    def _write(self, ns: Ns, request: Write) -> Reply:
+    def _write(self, ns: Ns, request: Write) -> Refused | None:
         self._forget_all()
         try:
             with entered(self._netns[ns]), open(PROC + request.path, "w") as file:
                 file.write(request.value)
         except OSError as error:
-            return Reply(Refused(error.errno or errno.EIO, f"writing {PROC}{request.path}"))
-        return DONE
+            return Refused(error.errno or errno.EIO, f"writing {PROC}{request.path}")
+        return None
 
     def _forget(self, ns: Ns, messages: Sequence[Message]) -> None:
         """What was read before a change says nothing about the time after it."""
@@ -389,11 +381,17 @@ def _index_in(request: Message) -> int:
     return index
 
 
-def _real_failures(obj: Object, reply: Reply) -> list[CniError]:
+def _chosen_indexes(request: Message, links: Sequence[tuple[Ns, str]]) -> dict[tuple[Ns, str], int]:
+    """The index of each new link, in turn, where the request has chosen that of the first."""
+    first = _index_in(request)
+    return {link: first + place for place, link in enumerate(links)} if first else {}
+
+
+def _real_failures(obj: Object, refused: Refused | None) -> list[CniError]:
     """What is gone when it is to be removed, or there when it is put back, is as it should be."""
-    if reply.refused is None or reply.refused.errno in GONE | {errno.EEXIST}:
+    if refused is None or refused.errno == errno.EEXIST or refused.errno in GONE:
         return []
-    return [_error(obj, reply.refused)]
+    return [_error(obj, refused)]
 
 
 def _error(obj: Object, refused: Refused) -> KernelError:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from underlay.netlink.socket import NetlinkSocket, Reply
+from underlay.netlink.socket import NetlinkSocket, Refused
 from underlay.objects.wire import ECHO, Message
 
 Background = Callable[[Callable[[], None]], None]  # runs a function in another thread, at once
 
 
-def delete_link(netns: int, request: Message, background: Background) -> Reply:
+def delete_link(netns: int, request: Message, background: Background) -> Refused | None:
     """The answer to a DELLINK, as `NetlinkSocket.transact` would give it.
 
     A kernel that sends no echo of it answers at the end: then this takes as long as it takes.

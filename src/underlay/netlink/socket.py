@@ -41,16 +41,6 @@ class Refused(NamedTuple):
         return f"{os.strerror(self.errno)}{': ' if self.text else ''}{self.text}"
 
 
-class Reply(NamedTuple):
-    """The answer to one request: a refusal, or the bodies of the messages it brought."""
-
-    refused: Refused | None
-    bodies: tuple[bytes, ...] = ()
-
-
-DONE = Reply(None)
-
-
 class NetlinkSocket:
     """Bound to the namespace of `netns` for its life; not for two threads at once."""
 
@@ -71,31 +61,28 @@ class NetlinkSocket:
         """That of its namespace, of which `netns` is a descriptor."""
         return identity_by(self._socket, netns)
 
-    def transact(self, messages: Sequence[Message]) -> list[Reply]:
-        """Sends all messages, in order; a reply for each."""
-        replies: list[Reply] = []
+    def transact(self, messages: Sequence[Message]) -> list[Refused | None]:
+        """Sends all messages, in order; for each the refusal, None where it was carried out."""
+        replies: list[Refused | None] = []
         for start in range(0, len(messages), BATCH):
             replies += self._batch(messages[start : start + BATCH])
         return replies
 
-    def _batch(self, messages: Sequence[Message]) -> list[Reply]:
+    def _batch(self, messages: Sequence[Message]) -> list[Refused | None]:
         first = self._sequence + 1
         last = len(messages) - 1
         packed = [self._pack(message, 0) for message in messages[:-1]]
         packed.append(self._pack(messages[-1], ACK))
         self.is_idle = False
         self._socket.send(b"".join(packed))
-        replies = [DONE] * len(messages)
+        replies: list[Refused | None] = [None] * len(messages)
         while True:
             for kind, flags, sequence, body in self._receive():
                 place = sequence - first
-                if not 0 <= place <= last:
+                if kind != NLMSG_ERROR or not 0 <= place <= last:
                     continue  # the tail of a dump that was given up
-                if kind != NLMSG_ERROR:
-                    replies[place] = Reply(None, (*replies[place].bodies, body))
-                    continue
                 if ERROR.unpack_from(body)[0]:
-                    replies[place] = Reply(_refusal(body, flags))
+                    replies[place] = _refusal(body, flags)
                 if place == last:
                     self.is_idle = True
                     return replies
@@ -117,12 +104,12 @@ class NetlinkSocket:
         """Sends a request that another thread hears the answer of."""
         self._socket.send(self._pack(message, ACK))
 
-    def first_answer(self) -> Reply:
-        """The first thing that the kernel says to the one request that was told: an echo, or a refusal."""
+    def first_answer(self) -> Refused | None:
+        """The first thing that the kernel says to the one request that was told: a refusal, or an echo."""
         kind, flags, _, body = self._receive()[0]
         if kind == NLMSG_ERROR and ERROR.unpack_from(body)[0]:
-            return Reply(_refusal(body, flags))
-        return DONE
+            return _refusal(body, flags)
+        return None
 
     def dump(self, message: Message) -> list[bytes] | Refused:
         """The bodies of all messages of a dump, or why there are none; repeated while interrupted."""

@@ -90,12 +90,6 @@ def is_setting(request: Message) -> bool:
     return bool(kind == IFLA_AF_SPEC and length == size)
 
 
-def index_and_peer(body: bytes) -> tuple[int, int]:
-    """What a new link is told apart by: its index, and that of its other end, 0 where there is none."""
-    peer = attributes(body, IFINFO.size).get(IFLA_LINK)
-    return IFINFO.unpack_from(body)[2], u32(peer) if peer else 0
-
-
 def decode_link(body: bytes) -> Link:
     _, _, index, flags, _ = IFINFO.unpack_from(body)
     attrs = attributes(body, IFINFO.size)

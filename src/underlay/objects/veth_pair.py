@@ -7,7 +7,6 @@ from typing import ClassVar
 from underlay.objects.place import HOST, POD, Ns, Request, View, on
 from underlay.objects.wire import (
     CREATE,
-    ECHO,
     EXCL,
     IFLA_ADDRESS,
     IFLA_IFNAME,
@@ -61,10 +60,15 @@ class VethPair:
         return HOST, ""
 
     def add(self, view: View) -> Request:
-        peer = ifinfo() + self._end(self.pod_dev, self.pod_mac) + number(IFLA_NET_NS_FD, view.netns_fd(POD))
-        body = ifinfo() + self._end(self.host_dev, self.host_mac)
+        # Chosen here, the indexes need not be learnt: an echo is long to write and to read. The kernel takes
+        # that of the peer only beside one of the other end, and never an equal one: then a change of the
+        # link's state would wait for up to a second, as for hardware.
+        index = view.new_index()
+        peer = ifinfo(index + 1) + self._end(self.pod_dev, self.pod_mac)
+        peer += number(IFLA_NET_NS_FD, view.netns_fd(POD))
+        body = ifinfo(index) + self._end(self.host_dev, self.host_mac)
         body += linkinfo("veth", attribute(VETH_INFO_PEER, peer))
-        return Message(RTM_NEWLINK, CREATE | EXCL | ECHO, body)
+        return Message(RTM_NEWLINK, CREATE | EXCL, body)
 
     def _end(self, dev: str, mac: str) -> bytes:
         # One queue an end: without these the kernel runs two synchronize_rcu_expedited.
