@@ -17,6 +17,7 @@ from underlay.objects.wire import (
     DUMP,
     EXCL,
     IP,
+    NUMBER,
     REPLACE,
     RTM_DELROUTE,
     RTM_GETROUTE,
@@ -35,10 +36,10 @@ from underlay.objects.wire import (
 from underlay.values import dataclass
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
-COMMON = {
-    4: struct.Struct(HEADER.format + "HH4s"),
-    16: struct.Struct(HEADER.format + "HH16s"),
-}  # and RTA_DST
+COMMON = {  # what nearly every route has, packed at once: the header, then RTA_DST, RTA_TABLE and RTA_OIF
+    4: struct.Struct(HEADER.format + "HH4sHHIHHI"),
+    16: struct.Struct(HEADER.format + "HH16sHHIHHI"),
+}
 TABLE_AND_DST = struct.Struct("=HH4xHH")  # two attributes of a route: the one whole, the other's header
 RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, weight − 1, index
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 1, 4, 5, 6, 7, 8
@@ -171,7 +172,7 @@ class Route:
     def _body(self, view: View, scope: int) -> bytes:
         dst = self.dst.network_address.packed
         size = len(dst)
-        common = COMMON[size].pack(
+        body = COMMON[size].pack(
             AF_INET if size == 4 else AF_INET6,
             self.dst.prefixlen,
             0,
@@ -184,24 +185,30 @@ class Route:
             ATTRIBUTE.size + size,
             RTA_DST,
             dst,
+            NUMBER.size,
+            RTA_TABLE,
+            self.table,
+            NUMBER.size,
+            RTA_OIF,
+            view.index(self.ns, self.dev) if self.dev else 0,
         )
-        parts = [common, number(RTA_TABLE, self.table)]
-        if self.dev:
-            parts.append(number(RTA_OIF, view.index(self.ns, self.dev)))
-        if self.via:
-            parts.append(self._gateway(self.via))
+        if not self.dev:
+            body = body[: -NUMBER.size]
         if self.hops:
-            parts.append(attribute(RTA_MULTIPATH, b"".join(self._hop(view, hop) for hop in self.hops)))
+            body += attribute(RTA_MULTIPATH, b"".join(self._hop(view, hop) for hop in self.hops))
+        if self.via:
+            body += self._gateway(self.via)
         if self.src:
-            parts.append(attribute(RTA_PREFSRC, self.src.packed))
+            body += attribute(RTA_PREFSRC, self.src.packed)
         if self.metric:
-            parts.append(number(RTA_PRIORITY, self.metric))
-        if self.expires:
-            parts.append(number(RTA_EXPIRES, self.expires))
+            body += number(RTA_PRIORITY, self.metric)
+        return body + self._limits() if self.expires or self.mtu or self.advmss else body
+
+    def _limits(self) -> bytes:
+        """What few routes have."""
+        expires = number(RTA_EXPIRES, self.expires) if self.expires else b""
         metrics = [number(place, n) for place, n in ((RTAX_MTU, self.mtu), (RTAX_ADVMSS, self.advmss)) if n]
-        if metrics:
-            parts.append(attribute(RTA_METRICS, b"".join(metrics)))
-        return b"".join(parts)
+        return expires + (attribute(RTA_METRICS, b"".join(metrics)) if metrics else b"")
 
     def _gateway(self, via: IP | None) -> bytes:
         if via is None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import field, replace
 
 from underlay.objects.link import Link
 from underlay.objects.place import Ns, Request, View, Write, on
 from underlay.objects.wire import (
     AF_INET,
+    IFINFO,
     IFLA_AF_SPEC,
     RTM_NEWLINK,
     Message,
-    attribute,
-    ifinfo,
-    number,
 )
 from underlay.values import dataclass
 
 IFLA_INET_CONF = 1
+# A link's header, then three attributes that each have the next one inside, then the setting as a number:
+# packed at once, since each link that is made has two or three of these.
+IPV4_SETTING = struct.Struct(IFINFO.format + "HHHHHHHHI")
 # Where the kernel keeps a setting in the array that a link carries; the IPv4 ones are set the same way,
 # but for those where more than the value depends on it: routing daemons hear of a file only, and it turns
 # off the merging of packets (LRO) that may not be forwarded.
@@ -66,9 +68,9 @@ class Sysctl:
         place = IPV4_PLACES.get(self.key) if self.version == 4 else None
         if place is None or self.key in BY_FILE:
             return Write(self.path, str(self.value))  # IPv6 settings have no netlink way in
-        conf = attribute(IFLA_INET_CONF, number(place, self.value))
-        spec = attribute(IFLA_AF_SPEC, attribute(AF_INET, conf))
-        return Message(RTM_NEWLINK, 0, ifinfo(view.index(self.ns, self.dev)) + spec)
+        value = self.value & 0xFFFFFFFF
+        nested = 20, IFLA_AF_SPEC, 16, AF_INET, 12, IFLA_INET_CONF, 8, place, value
+        return Message(RTM_NEWLINK, 0, IPV4_SETTING.pack(0, 0, view.index(self.ns, self.dev), 0, 0, *nested))
 
     def replace(self, view: View) -> list[tuple[Ns, Request]]:
         return [(self.ns, self.add(view))]
