@@ -30,6 +30,7 @@ from underlay.objects.route import (
     RTNEXTHOP,
     all_routes,
     destination,
+    foreign_defaults,
     routes,
     routes_request,
 )
@@ -202,8 +203,7 @@ class NodeKernel(Netlink):
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""
-        both = routes(self, POD, 4, table=MAIN) + routes(self, POD, 6, table=MAIN)
-        return [route for route in both if route.is_default and route.proto != OURS]
+        return foreign_defaults(self, POD, MAIN)
 
     def ours(self, ns: Ns) -> frozenset[Object]:
         """Every route and rule of a namespace that carries our protocol number."""

@@ -195,8 +195,6 @@ class Netlink:
 
     def remove(self, objects: Iterable[Object]) -> list[CniError]:
         failures = self._send_each((obj, obj.remove) for obj in objects if obj.ns in self._netns)
-        self._indexes.clear()  # a link that is made again has another index
-        self._names.clear()
         self._untouched.clear()
         return failures
 
@@ -224,7 +222,11 @@ class Netlink:
 
     def _send_removals(self, ns: Ns, messages: Sequence[Message]) -> list[Refused | None]:
         """In one datagram; but several links in one take many times longer than each alone."""
-        if self._background is None or all(message.type != RTM_DELLINK for message in messages):
+        if all(message.type != RTM_DELLINK for message in messages):
+            return self._send(ns, messages)
+        self._indexes.clear()  # a link that is made again has another index
+        self._names.clear()
+        if self._background is None:
             return self._send(ns, messages)
         refusals: list[Refused | None] = []
         for message in messages:
@@ -243,7 +245,7 @@ class Netlink:
     def link(self, ns: Ns, dev: str) -> Link | None:
         at = ns, dev
         if at not in self._links:
-            self._links[at] = self._get_link(ns, link_by_name(dev))
+            self._links[at] = self._get_link(ns, link_by_name(dev))  # `dev` may be another name of it
         return self._links[at]
 
     def _get_link(self, ns: Ns, request: Message) -> Link | None:
@@ -253,7 +255,9 @@ class Netlink:
         if body is None:
             return None
         link = decode_link(body)
-        self._indexes[ns, link.name] = link.index
+        at = ns, link.name
+        self._links[at] = link
+        self._indexes[at] = link.index
         self._names[ns, link.index] = link.name
         return link
 

@@ -36,6 +36,7 @@ from underlay.objects.wire import (
 from underlay.values import dataclass
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
+DST_LEN, PROTO = 1, 5  # where it has them
 COMMON = {  # what nearly every route has, packed at once: the header, then RTA_DST, RTA_TABLE and RTA_OIF
     4: struct.Struct(HEADER.format + "HH4sHHIHHI"),
     16: struct.Struct(HEADER.format + "HH16sHHIHHI"),
@@ -48,6 +49,8 @@ RTAX_MTU, RTAX_ADVMSS = 2, 8
 RTN_UNICAST = 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255
 ONLINK, CLONED = 4, 0x200
+# The rest of what a dump can bring, routes to own addresses and to groups, is the longer part of a pod's.
+ALL_UNICAST = Message(RTM_GETROUTE, DUMP, HEADER.pack(0, 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0))
 TICKS = 100  # USER_HZ
 IPV6_METRIC = 1024  # what the kernel takes for an IPv6 route without a metric
 
@@ -131,7 +134,7 @@ class Route:
     @property
     def devs(self) -> tuple[str, ...]:
         """The links that the route leads through."""
-        return tuple(hop.dev for hop in self.hops) or (self.dev,)
+        return tuple(hop.dev for hop in self.hops) if self.hops else (self.dev,)
 
     def hops_by(self, dev: str) -> tuple[Route, ...]:
         """What this route is worth for one link alone: a plain route for each of its hops there."""
@@ -245,10 +248,15 @@ def routes(view: View, ns: Ns, version: int, table: int = 0, proto: int = 0) -> 
 
 def all_routes(view: View, ns: Ns) -> list[Route]:
     """All unicast routes of a namespace, those of IPv4 first: one request for both."""
-    found = (
-        _decode(view, ns, body) for body in view.dump(ns, Message(RTM_GETROUTE, DUMP, HEADER.pack(*[0] * 9)))
-    )
+    found = (_decode(view, ns, body) for body in view.dump(ns, ALL_UNICAST))
     return [route for route in found if route]
+
+
+def foreign_defaults(view: View, ns: Ns, table: int) -> list[Route]:
+    """The default routes of a table that are not ours, those of IPv4 first; the others are passed over."""
+    request = ALL_UNICAST._replace(body=ALL_UNICAST.body + number(RTA_TABLE, table))
+    bodies = (body for body in view.dump(ns, request) if not body[DST_LEN] and body[PROTO] != OURS)
+    return [route for body in bodies if (route := _decode(view, ns, body))]
 
 
 def routes_request(version: int, table: int = 0, proto: int = 0) -> Message:
