@@ -59,7 +59,8 @@ class Netlink(Namespaces):
                 break
             try:
                 request = obj.add(self)
-                old = self._setting(obj, request)
+                is_made = isinstance(request, Message) and request.flags & EXCL
+                old = None if is_made else self._setting(obj, request)
             except CniError as error:
                 outcomes.append(error)
                 break
@@ -84,7 +85,7 @@ class Netlink(Namespaces):
 
         One of a link that this call has just made is nobody's, and not looked at.
         """
-        if isinstance(request, Message) and (request.flags & EXCL or stands_on(obj) in self._untouched):
+        if isinstance(request, Message) and stands_on(obj) in self._untouched:
             return None
         return obj.found(self)
 
@@ -193,7 +194,7 @@ class Netlink(Namespaces):
 
 def _chosen_indexes(request: Message, links: Sequence[tuple[Ns, str]]) -> dict[tuple[Ns, str], int]:
     """The index of each new link, in turn, where the request has chosen that of the first."""
-    first = index_in(request)
+    first = index_in(request.body)
     return {link: first + place for place, link in enumerate(links)} if first else {}
 
 

@@ -88,10 +88,11 @@ class Namespaces:
     def index(self, ns: Ns, dev: str) -> int:
         index = self._indexes.get((ns, dev))
         if index is None:
-            link = self.link(ns, dev)
-            if link is None:
+            # Not by `link`: there is no need to read all that the link says of itself.
+            body = self._socket(ns).ask(link_by_name(dev)) if ns in self._netns else None
+            if body is None:
                 raise KernelError(f"there is no link {dev} in the {ns} namespace")
-            index = self._indexes[ns, dev] = link.index
+            index = self._indexes[ns, dev] = index_in(body)
         return index
 
     def dev(self, ns: Ns, index: int) -> str:
@@ -176,22 +177,19 @@ class Namespaces:
         """What was read before a change says nothing about the time after it."""
         self._dumps.clear()
         self._grouped.clear()
-        for message in messages:
-            if message.type in CHANGES_OF_LINKS and self._links:
-                self._forget_links(ns, message)
-
-    def _forget_links(self, ns: Ns, message: Message) -> None:
-        if message.type == RTM_NEWLINK and is_setting(message):
-            index = index_in(message)
-            changed = [
-                at for at, link in self._links.items() if at[0] == ns and link and link.index == index
-            ]
-        elif is_new_link(message):
-            changed = [at for at, link in self._links.items() if link is None]
-        else:
-            changed = list(self._links)
-        for at in changed:
-            del self._links[at]
+        changes = [message for message in messages if message.type in CHANGES_OF_LINKS]
+        if not changes or not self._links:
+            return
+        others = [change for change in changes if change.type == RTM_DELLINK or not is_setting(change)]
+        if not all(map(is_new_link, others)):
+            self._links.clear()
+            return
+        changed = {(ns, index_in(change.body)) for change in changes}
+        self._links = {
+            at: link
+            for at, link in self._links.items()
+            if (not others if link is None else (at[0], link.index) not in changed)
+        }
 
     def _forget_all(self) -> None:
         self._dumps.clear()
@@ -199,7 +197,7 @@ class Namespaces:
         self._links.clear()
 
 
-def index_in(request: Message) -> int:
-    """The index in a request about a link; 0 where the kernel is to choose it."""
-    index: int = IFINFO.unpack_from(request.body)[2]
+def index_in(body: bytes) -> int:
+    """The index in a message about a link; 0 in a request where the kernel is to choose it."""
+    index: int = IFINFO.unpack_from(body)[2]
     return index
