@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Set
+from collections.abc import Container
 from functools import lru_cache
 from ipaddress import (
     IPv4Address,
@@ -91,7 +91,7 @@ def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
     return found
 
 
-def some_attributes(data: bytes, start: int, kinds: Set[int]) -> dict[int, bytes]:
+def some_attributes(data: bytes, start: int, kinds: Container[int]) -> dict[int, bytes]:
     """The same of these types alone: of a link's dozens few are looked at."""
     found: dict[int, bytes] = {}
     read, header = ATTRIBUTE.unpack_from, ATTRIBUTE.size
