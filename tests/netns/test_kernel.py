@@ -19,6 +19,7 @@ from tests.fake_kernel import FakeKernel
 from underlay import netns
 from underlay.cni.errors import CniError, Conflict, KernelError
 from underlay.netlink.facts import NodeKernel
+from underlay.netlink.pool import SocketPool
 from underlay.objects import (
     HOST,
     POD,
@@ -40,6 +41,7 @@ from underlay.objects import (
     stands_on,
 )
 from underlay.objects.fdb import FLOOD
+from underlay.objects.link import decode_link, link_by_name
 from underlay.objects.sysctl import IPV4_PLACES, IPV6_PLACES, setting_of
 from underlay.plan import Added, Found, apply, take_back
 
@@ -728,3 +730,23 @@ def test_links_that_are_deleted_in_the_background_are_gone_at_once(namespaces: t
             thread.join()
         kernel.close()
     assert len(threads) == 1
+
+
+def test_the_socket_that_has_deleted_a_link_serves_the_next_call(namespaces: tuple[int, int]) -> None:
+    threads: list[threading.Thread] = []
+
+    def background(work: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    with closing(SocketPool()) as pool:
+        for _ in range(3):
+            with closing(NodeKernel(*namespaces, background, pool=pool)) as kernel:
+                apply([PAIR, *UP], kernel)
+                assert kernel.remove([PAIR]) == []
+            threads[-1].join()
+
+            used = pool.take(namespaces[0])
+            assert used.is_idle
+            assert decode_link(used.ask(link_by_name("lo")) or b"").name == "lo"
+            pool.give(used)

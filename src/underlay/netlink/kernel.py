@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from underlay.cni.errors import CniError, KernelError
@@ -183,7 +184,8 @@ class Netlink(Namespaces):
         for message in messages:
             if message.type == RTM_DELLINK:
                 self._forget_all()
-                refusals.append(delete_link(self._netns[ns], message, self._background))
+                let_go = partial(self._let_go, ns)
+                refusals.append(delete_link(self._spare_socket(ns), message, self._background, let_go))
             else:
                 refusals += self._send(ns, [message])
         return refusals

@@ -49,10 +49,7 @@ class Namespaces:
 
     def close(self) -> None:
         for ns, opened in self._sockets.items():
-            if self._pool and ns == HOST and opened.is_idle:
-                self._pool.give(opened)
-            else:
-                opened.close()
+            self._let_go(ns, opened)
         self._sockets = {}
 
     def has(self, ns: Ns) -> bool:
@@ -155,10 +152,24 @@ class Namespaces:
     def _socket(self, ns: Ns) -> NetlinkSocket:
         opened = self._sockets.get(ns)
         if opened is None:
-            netns = self._netns[ns]
-            opened = self._pool.take(netns) if self._pool and ns == HOST else NetlinkSocket(netns)
-            self._sockets[ns] = opened
+            opened = self._sockets[ns] = self._another_socket(ns)
         return opened
+
+    def _spare_socket(self, ns: Ns) -> NetlinkSocket:
+        """One to be given away: that of this call, which rarely has more to ask in that namespace then."""
+        if ns in self._sockets and self._sockets[ns].is_idle:
+            return self._sockets.pop(ns)
+        return self._another_socket(ns)
+
+    def _another_socket(self, ns: Ns) -> NetlinkSocket:
+        netns = self._netns[ns]
+        return self._pool.take(netns) if self._pool and ns == HOST else NetlinkSocket(netns)
+
+    def _let_go(self, ns: Ns, opened: NetlinkSocket) -> None:
+        if self._pool and ns == HOST and opened.is_idle:
+            self._pool.give(opened)
+        else:
+            opened.close()
 
     def _send(self, ns: Ns, messages: Sequence[Message]) -> list[Refused | None]:
         self._forget(ns, messages)

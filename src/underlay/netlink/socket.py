@@ -102,14 +102,23 @@ class NetlinkSocket:
 
     def tell(self, message: Message) -> None:
         """Sends a request that another thread hears the answer of."""
+        self.is_idle = False
         self._socket.send(self._pack(message, ACK))
 
     def first_answer(self) -> Refused | None:
         """The first thing that the kernel says to the one request that was told: a refusal, or an echo."""
         kind, flags, _, body = self._receive()[0]
-        if kind == NLMSG_ERROR and ERROR.unpack_from(body)[0]:
-            return _refusal(body, flags)
-        return None
+        self.is_idle = kind == NLMSG_ERROR
+        return _refusal(body, flags) if self.is_idle and ERROR.unpack_from(body)[0] else None
+
+    def hear_out(self) -> None:
+        """Reads what the kernel has said after its first answer to the request that was told, if it can."""
+        try:
+            while not self.is_idle:
+                answers = self._receive(socket.MSG_DONTWAIT)
+                self.is_idle = any(kind == NLMSG_ERROR for kind, *_ in answers)
+        except OSError:
+            pass  # it is not idle, and will be closed
 
     def dump(self, message: Message) -> list[bytes] | Refused:
         """The bodies of all messages of a dump, or why there are none; repeated while interrupted."""
@@ -147,9 +156,9 @@ class NetlinkSocket:
         header = HEADER.pack(size, kind, own | flags | REQUEST, self._sequence, 0)
         return header + body + PADDING[size & 3]
 
-    def _receive(self) -> list[tuple[int, int, int, bytes]]:
+    def _receive(self, flags: int = 0) -> list[tuple[int, int, int, bytes]]:
         """One datagram: type, flags, sequence number and body of each message in it."""
-        data = self._socket.recv(BUFFER)
+        data = self._socket.recv(BUFFER, flags)
         messages, start = [], 0
         while start + HEADER.size <= len(data):
             size, kind, flags, sequence, _ = HEADER.unpack_from(data, start)

@@ -164,8 +164,9 @@ class Route:
         return Message(RTM_NEWROUTE, CREATE, self._body(view, self._scope()))
 
     def remove(self, view: View) -> Request | None:
-        if any(view.link(self.ns, dev) is None for dev in self.devs):
-            return None  # a route goes with its link
+        for dev in self.devs:
+            if view.link(self.ns, dev) is None:
+                return None  # a route goes with its link
         return Message(RTM_DELROUTE, 0, self._body(view, SCOPE_NOWHERE if self.dst.version == 4 else 0))
 
     def _scope(self) -> int:
