@@ -288,7 +288,7 @@ def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
     if kind != RTN_UNICAST or tos or flags & CLONED or family not in (AF_INET, AF_INET6):
         return None
     attrs = attributes(body, HEADER.size)
-    metrics = attributes(attrs.get(RTA_METRICS, b""))
+    metrics = attributes(attrs[RTA_METRICS]) if RTA_METRICS in attrs else {}
     return Route(
         ns,
         network(destination(body), body[1]),
@@ -302,13 +302,13 @@ def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
         mtu=u32(metrics[RTAX_MTU]) if RTAX_MTU in metrics else 0,
         advmss=u32(metrics[RTAX_ADVMSS]) if RTAX_ADVMSS in metrics else 0,
         hops=tuple(_decode_hops(view, ns, attrs[RTA_MULTIPATH])) if RTA_MULTIPATH in attrs else (),
-        expires=_seconds_left(attrs),
+        expires=_seconds_left(attrs[RTA_CACHEINFO]) if RTA_CACHEINFO in attrs else 0,
     )
 
 
-def _seconds_left(attrs: dict[int, bytes]) -> int:
+def _seconds_left(cache: bytes) -> int:
     """How long a route from a router advertisement has to live; the kernel says it in hundredths."""
-    ticks = i32(attrs[RTA_CACHEINFO][8:]) if RTA_CACHEINFO in attrs else 0
+    ticks = i32(cache[8:])
     return max(ticks // TICKS, 1) if ticks > 0 else 0
 
 
