@@ -21,6 +21,7 @@ SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ERROR = struct.Struct("=i")
 NLMSG_ERROR, NLMSG_DONE = 2, 3
+ENDS = frozenset((NLMSG_ERROR, NLMSG_DONE))
 DUMP_INTERRUPTED = 0x10
 CAPPED, ACK_TLVS = 0x100, 0x200  # flags of an error message
 NLMSGERR_ATTR_MSG = 1
@@ -135,16 +136,17 @@ class NetlinkSocket:
     def has_first(self, message: Message) -> bool:
         """Whether a dump begins with an entry. The rest stays unread: ask nothing else of this socket."""
         self._socket.send(self._pack(message, 0))
-        return self._receive()[0][0] not in (NLMSG_DONE, NLMSG_ERROR)
+        return self._receive()[0][0] not in ENDS
 
     def _collect(self, bodies: list[bytes]) -> tuple[Refused | None, bool]:
-        interrupted = False
+        interrupted, asked = False, self._sequence
         while True:
             for kind, flags, sequence, body in self._receive():
-                if sequence != self._sequence:
+                if sequence != asked:
                     continue
-                interrupted = interrupted or bool(flags & DUMP_INTERRUPTED)
-                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                if flags & DUMP_INTERRUPTED:
+                    interrupted = True
+                if kind in ENDS:
                     failed = len(body) >= ERROR.size and ERROR.unpack_from(body)[0] < 0
                     return (_refusal(body, flags) if failed else None), interrupted
                 bodies.append(body)
@@ -160,10 +162,12 @@ class NetlinkSocket:
         """One datagram: type, flags, sequence number and body of each message in it."""
         data = self._socket.recv(BUFFER, flags)
         messages, start = [], 0
-        while start + HEADER.size <= len(data):
-            size, kind, flags, sequence, _ = HEADER.unpack_from(data, start)
-            messages.append((kind, flags, sequence, data[start + HEADER.size : start + size]))
-            start += max(size + (-size % 4), HEADER.size)
+        read, header = HEADER.unpack_from, HEADER.size  # local: a dump can have thousands
+        last = len(data) - header
+        while start <= last:
+            size, kind, flags, sequence, _ = read(data, start)
+            messages.append((kind, flags, sequence, data[start + header : start + size]))
+            start += (size + 3) & ~3 if size > header else header
         return messages
 
 

@@ -41,6 +41,7 @@ COMMON = {  # what nearly every route has, packed at once: the header, then RTA_
     4: struct.Struct(HEADER.format + "HH4sHHIHHI"),
     16: struct.Struct(HEADER.format + "HH16sHHIHHI"),
 }
+ANYWHERE = {AF_INET: bytes(4), AF_INET6: bytes(16)}  # a default route has no RTA_DST
 TABLE_AND_DST = struct.Struct("=HH4xHH")  # two attributes of a route: the one whole, the other's header
 RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, weight − 1, index
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 1, 4, 5, 6, 7, 8
@@ -253,6 +254,12 @@ def all_routes(view: View, ns: Ns) -> list[Route]:
     return [route for route in found if route]
 
 
+def foreign_routes(view: View, ns: Ns) -> list[Route]:
+    """Those of all routes that are not ours; the others are passed over."""
+    bodies = (body for body in view.dump(ns, ALL_UNICAST) if body[PROTO] != OURS)
+    return [route for body in bodies if (route := _decode(view, ns, body))]
+
+
 def foreign_defaults(view: View, ns: Ns, table: int) -> list[Route]:
     """The default routes of a table that are not ours, those of IPv4 first; the others are passed over."""
     request = ALL_UNICAST._replace(body=ALL_UNICAST.body + number(RTA_TABLE, table))
@@ -278,8 +285,7 @@ def destination(body: bytes) -> bytes:
         if (size, table, dst) == (8, RTA_TABLE, RTA_DST):
             start = HEADER.size + TABLE_AND_DST.size
             return body[start : start + length - ATTRIBUTE.size]
-    zero = bytes(4 if body[0] == AF_INET else 16)
-    return attributes(body, HEADER.size).get(RTA_DST, zero)
+    return attributes(body, HEADER.size).get(RTA_DST, ANYWHERE.get(body[0], bytes(16)))
 
 
 def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
@@ -291,7 +297,7 @@ def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
     metrics = attributes(attrs[RTA_METRICS]) if RTA_METRICS in attrs else {}
     return Route(
         ns,
-        network(destination(body), body[1]),
+        network(attrs[RTA_DST] if RTA_DST in attrs else ANYWHERE[family], body[DST_LEN]),
         dev=view.dev(ns, u32(attrs[RTA_OIF])) if RTA_OIF in attrs else "",
         via=_decode_gateway(attrs),
         table=u32(attrs[RTA_TABLE]) if RTA_TABLE in attrs else table,
