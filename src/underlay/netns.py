@@ -116,29 +116,31 @@ def identity_by(opened: socket.socket, fd: int) -> str:
 def _setns(fd: int) -> None:
     if hasattr(os, "setns"):
         os.setns(fd, CLONE_NEWNET)
-    else:
-        _libc_call("setns", fd, CLONE_NEWNET)
+    elif _libc().setns(fd, CLONE_NEWNET):
+        raise _libc_error("setns")
 
 
 def _unshare() -> None:
     if hasattr(os, "unshare"):
         os.unshare(CLONE_NEWNET)
-    else:
-        _libc_call("unshare", CLONE_NEWNET)
+    elif _libc().unshare(CLONE_NEWNET):
+        raise _libc_error("unshare")
 
 
 @cache
 def _libc() -> Any:
-    """Loaded once: each time makes a class of its own."""
+    """For Python 3.11, whose os module has neither; ctypes is slow to load, so only there.
+
+    Loaded once: each time makes a class of its own.
+    """
     import ctypes
 
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _libc_call(name: str, *args: int) -> None:
-    """For Python 3.11, whose os module has neither; ctypes is slow to load, so only there."""
-    if getattr(_libc(), name)(*args):
-        import ctypes
+def _libc_error(name: str) -> OSError:
+    """Why a call of libc has failed just now."""
+    import ctypes
 
-        error = ctypes.get_errno()
-        raise OSError(error, f"{name}: {os.strerror(error)}")
+    error = ctypes.get_errno()
+    return OSError(error, f"{name}: {os.strerror(error)}")

@@ -19,6 +19,7 @@ from tests.fake_kernel import FakeKernel
 from underlay import netns
 from underlay.cni.errors import CniError, Conflict, KernelError
 from underlay.netlink.facts import NodeKernel
+from underlay.netlink.pool import SocketPool
 from underlay.objects import (
     HOST,
     POD,
@@ -40,6 +41,7 @@ from underlay.objects import (
     stands_on,
 )
 from underlay.objects.fdb import FLOOD
+from underlay.objects.link import decode_link, link_by_name
 from underlay.objects.sysctl import IPV4_PLACES, IPV6_PLACES, setting_of
 from underlay.plan import Added, Found, apply, take_back
 
@@ -548,8 +550,24 @@ def test_the_answers_of_the_pod_are_its_own_after_a_macvlan_is_made_there(
 class Unlucky(NodeKernel):
     """It chooses the index of `lo`, which every namespace has."""
 
+    chosen = 1
+
     def new_index(self) -> int:
-        return 1
+        return self.chosen
+
+
+@pytest.mark.parametrize("index", [1, 199, 201], ids=["both", "in the pod", "on the node"])
+def test_a_pair_with_an_index_that_is_taken_gets_others(namespaces: tuple[int, int], index: int) -> None:
+    host, pod = namespaces
+    with closing(Unlucky(pod, host)) as other, closing(Unlucky(host, pod)) as unlucky:
+        other.chosen, unlucky.chosen = 200, index
+        apply([replace(PAIR, host_dev="other0", pod_dev="other1")], other)  # 200 in the pod, 201 on the node
+        routes = [Route(POD, ip_network("10.9.0.0/16"), PAIR.pod_dev)]
+
+        applied = apply([PAIR, *UP, *routes], unlucky)
+
+        assert applied.added == (PAIR, *UP, *routes)
+    assert found(PAIR, namespaces) == PAIR
 
 
 def test_a_link_whose_index_is_taken_gets_another(namespaces: tuple[int, int]) -> None:
@@ -712,3 +730,23 @@ def test_links_that_are_deleted_in_the_background_are_gone_at_once(namespaces: t
             thread.join()
         kernel.close()
     assert len(threads) == 1
+
+
+def test_the_socket_that_has_deleted_a_link_serves_the_next_call(namespaces: tuple[int, int]) -> None:
+    threads: list[threading.Thread] = []
+
+    def background(work: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    with closing(SocketPool()) as pool:
+        for _ in range(3):
+            with closing(NodeKernel(*namespaces, background, pool=pool)) as kernel:
+                apply([PAIR, *UP], kernel)
+                assert kernel.remove([PAIR]) == []
+            threads[-1].join()
+
+            used = pool.take(namespaces[0])
+            assert used.is_idle
+            assert decode_link(used.ask(link_by_name("lo")) or b"").name == "lo"
+            pool.give(used)

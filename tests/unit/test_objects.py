@@ -17,6 +17,7 @@ from underlay.objects import (
     HOST,
     IP,
     KINDS,
+    OURS,
     POD,
     Address,
     Fdb,
@@ -40,7 +41,7 @@ from underlay.objects import (
 )
 from underlay.objects.fdb import FLOOD
 from underlay.objects.link import Link, decode_link
-from underlay.objects.route import ONLINK, Hop, routes
+from underlay.objects.route import ONLINK, Hop, foreign_defaults, foreign_routes, routes
 from underlay.objects.rule import rules
 from underlay.objects.veth_pair import VETH_INFO_PEER
 from underlay.objects.wire import (
@@ -141,7 +142,7 @@ def all_routes(draw: st.DrawFn) -> Route:
         table=draw(U32),
         src=draw(st.none() | addresses(version)),
         metric=draw(st.just(0) | U32),
-        proto=draw(BYTE),
+        proto=draw(BYTE | st.just(OURS)),
         onlink=draw(st.booleans()),
         mtu=draw(st.just(0) | U32),
         advmss=draw(st.just(0) | U32),
@@ -226,6 +227,15 @@ def held(obj: Object) -> Memory:
 def test_a_route_is_read_as_it_was_written(route: Route) -> None:
     assert route.found(held(route)) == route
     assert routes(held(route), route.ns, route.dst.version) == [route]
+
+
+@given(all_routes())
+def test_what_is_foreign_is_what_is_not_ours(route: Route) -> None:
+    foreign = [route] if route.proto != OURS else []
+    defaults = [] if route.dst.prefixlen else foreign
+
+    assert foreign_routes(held(route), route.ns) == foreign
+    assert foreign_defaults(held(route), route.ns, route.table) == defaults
 
 
 @given(FOUND)

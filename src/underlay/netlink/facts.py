@@ -28,8 +28,9 @@ from underlay.objects.route import (
     RTA_VIA,
     RTN_UNICAST,
     RTNEXTHOP,
-    all_routes,
     destination,
+    foreign_defaults,
+    foreign_routes,
     routes,
     routes_request,
 )
@@ -107,7 +108,7 @@ class NodeKernel(Netlink):
             nic_addresses=on_nic,
             node_addresses=node_addresses,
             node_sources={ip: source for ip in pod if (source := _source_toward(self, ip))},
-            pod_routes=tuple(all_routes(self, POD)),
+            pod_routes=tuple(foreign_routes(self, POD)),  # no plan asks for ours
             rp_filter_of_all={HOST: rp_filter, POD: _rp_filter_of_all(self, POD)},
             siblings=tuple(siblings),
             other=self.other_nic(other) if other else None,
@@ -202,8 +203,7 @@ class NodeKernel(Netlink):
 
     def main_defaults(self) -> list[Route]:
         """The default routes of the pod's main table that are not ours."""
-        both = routes(self, POD, 4, table=MAIN) + routes(self, POD, 6, table=MAIN)
-        return [route for route in both if route.is_default and route.proto != OURS]
+        return foreign_defaults(self, POD, MAIN)
 
     def ours(self, ns: Ns) -> frozenset[Object]:
         """Every route and rule of a namespace that carries our protocol number."""

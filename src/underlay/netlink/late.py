@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from underlay.netlink.socket import NetlinkSocket, Reply
+from underlay.netlink.socket import NetlinkSocket, Refused
 from underlay.objects.wire import ECHO, Message
 
 Background = Callable[[Callable[[], None]], None]  # runs a function in another thread, at once
 
 
-def delete_link(netns: int, request: Message, background: Background) -> Reply:
-    """The answer to a DELLINK, as `NetlinkSocket.transact` would give it.
+def delete_link(
+    opened: NetlinkSocket, request: Message, background: Background, let_go: Callable[[NetlinkSocket], None]
+) -> Refused | None:
+    """The answer to a DELLINK, as `NetlinkSocket.transact` would give it; then the socket is let go.
 
     A kernel that sends no echo of it answers at the end: then this takes as long as it takes.
     """
     import threading  # a process that has no background does not load it
 
-    opened = NetlinkSocket(netns)
     heard = threading.Event()
 
     def send() -> None:
@@ -30,7 +31,8 @@ def delete_link(netns: int, request: Message, background: Background) -> Reply:
             opened.tell(request._replace(flags=request.flags | ECHO))
         finally:
             heard.wait()
-            opened.close()
+            opened.hear_out()
+            let_go(opened)
 
     background(send)
     try:

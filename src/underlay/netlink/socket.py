@@ -21,6 +21,7 @@ SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ERROR = struct.Struct("=i")
 NLMSG_ERROR, NLMSG_DONE = 2, 3
+ENDS = frozenset((NLMSG_ERROR, NLMSG_DONE))
 DUMP_INTERRUPTED = 0x10
 CAPPED, ACK_TLVS = 0x100, 0x200  # flags of an error message
 NLMSGERR_ATTR_MSG = 1
@@ -39,16 +40,6 @@ class Refused(NamedTuple):
 
     def __str__(self) -> str:
         return f"{os.strerror(self.errno)}{': ' if self.text else ''}{self.text}"
-
-
-class Reply(NamedTuple):
-    """The answer to one request: a refusal, or the bodies of the messages it brought."""
-
-    refused: Refused | None
-    bodies: tuple[bytes, ...] = ()
-
-
-DONE = Reply(None)
 
 
 class NetlinkSocket:
@@ -71,32 +62,28 @@ class NetlinkSocket:
         """That of its namespace, of which `netns` is a descriptor."""
         return identity_by(self._socket, netns)
 
-    def transact(self, messages: Sequence[Message]) -> list[Reply]:
-        """Sends all messages, in order; a reply for each."""
-        replies: list[Reply] = []
+    def transact(self, messages: Sequence[Message]) -> list[Refused | None]:
+        """Sends all messages, in order; for each the refusal, None where it was carried out."""
+        replies: list[Refused | None] = []
         for start in range(0, len(messages), BATCH):
             replies += self._batch(messages[start : start + BATCH])
         return replies
 
-    def _batch(self, messages: Sequence[Message]) -> list[Reply]:
+    def _batch(self, messages: Sequence[Message]) -> list[Refused | None]:
         first = self._sequence + 1
         last = len(messages) - 1
-        pieces: list[bytes] = []
-        for place, message in enumerate(messages):
-            pieces += self._pieces(message, ACK if place == last else 0)
+        packed = [self._pack(message, 0) for message in messages[:-1]]
+        packed.append(self._pack(messages[-1], ACK))
         self.is_idle = False
-        self._socket.send(b"".join(pieces))
-        replies = [DONE] * len(messages)
+        self._socket.send(b"".join(packed))
+        replies: list[Refused | None] = [None] * len(messages)
         while True:
             for kind, flags, sequence, body in self._receive():
                 place = sequence - first
-                if not 0 <= place <= last:
+                if kind != NLMSG_ERROR or not 0 <= place <= last:
                     continue  # the tail of a dump that was given up
-                if kind != NLMSG_ERROR:
-                    replies[place] = Reply(None, (*replies[place].bodies, body))
-                    continue
                 if ERROR.unpack_from(body)[0]:
-                    replies[place] = Reply(_refusal(body, flags))
+                    replies[place] = _refusal(body, flags)
                 if place == last:
                     self.is_idle = True
                     return replies
@@ -116,14 +103,23 @@ class NetlinkSocket:
 
     def tell(self, message: Message) -> None:
         """Sends a request that another thread hears the answer of."""
+        self.is_idle = False
         self._socket.send(self._pack(message, ACK))
 
-    def first_answer(self) -> Reply:
-        """The first thing that the kernel says to the one request that was told: an echo, or a refusal."""
+    def first_answer(self) -> Refused | None:
+        """The first thing that the kernel says to the one request that was told: a refusal, or an echo."""
         kind, flags, _, body = self._receive()[0]
-        if kind == NLMSG_ERROR and ERROR.unpack_from(body)[0]:
-            return Reply(_refusal(body, flags))
-        return DONE
+        self.is_idle = kind == NLMSG_ERROR
+        return _refusal(body, flags) if self.is_idle and ERROR.unpack_from(body)[0] else None
+
+    def hear_out(self) -> None:
+        """Reads what the kernel has said after its first answer to the request that was told, if it can."""
+        try:
+            while not self.is_idle:
+                answers = self._receive(socket.MSG_DONTWAIT)
+                self.is_idle = any(kind == NLMSG_ERROR for kind, *_ in answers)
+        except OSError:
+            pass  # it is not idle, and will be closed
 
     def dump(self, message: Message) -> list[bytes] | Refused:
         """The bodies of all messages of a dump, or why there are none; repeated while interrupted."""
@@ -140,37 +136,38 @@ class NetlinkSocket:
     def has_first(self, message: Message) -> bool:
         """Whether a dump begins with an entry. The rest stays unread: ask nothing else of this socket."""
         self._socket.send(self._pack(message, 0))
-        return self._receive()[0][0] not in (NLMSG_DONE, NLMSG_ERROR)
+        return self._receive()[0][0] not in ENDS
 
     def _collect(self, bodies: list[bytes]) -> tuple[Refused | None, bool]:
-        interrupted = False
+        interrupted, asked = False, self._sequence
         while True:
             for kind, flags, sequence, body in self._receive():
-                if sequence != self._sequence:
+                if sequence != asked:
                     continue
-                interrupted = interrupted or bool(flags & DUMP_INTERRUPTED)
-                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                if flags & DUMP_INTERRUPTED:
+                    interrupted = True
+                if kind in ENDS:
                     failed = len(body) >= ERROR.size and ERROR.unpack_from(body)[0] < 0
                     return (_refusal(body, flags) if failed else None), interrupted
                 bodies.append(body)
 
     def _pack(self, message: Message, flags: int) -> bytes:
-        return b"".join(self._pieces(message, flags))
-
-    def _pieces(self, message: Message, flags: int) -> tuple[bytes, bytes, bytes]:
         self._sequence += 1
         kind, own, body = message
         size = HEADER.size + len(body)
-        return HEADER.pack(size, kind, own | flags | REQUEST, self._sequence, 0), body, PADDING[size & 3]
+        header = HEADER.pack(size, kind, own | flags | REQUEST, self._sequence, 0)
+        return header + body + PADDING[size & 3]
 
-    def _receive(self) -> list[tuple[int, int, int, bytes]]:
+    def _receive(self, flags: int = 0) -> list[tuple[int, int, int, bytes]]:
         """One datagram: type, flags, sequence number and body of each message in it."""
-        data = self._socket.recv(BUFFER)
+        data = self._socket.recv(BUFFER, flags)
         messages, start = [], 0
-        while start + HEADER.size <= len(data):
-            size, kind, flags, sequence, _ = HEADER.unpack_from(data, start)
-            messages.append((kind, flags, sequence, data[start + HEADER.size : start + size]))
-            start += max(size + (-size % 4), HEADER.size)
+        read, header = HEADER.unpack_from, HEADER.size  # local: a dump can have thousands
+        last = len(data) - header
+        while start <= last:
+            size, kind, flags, sequence, _ = read(data, start)
+            messages.append((kind, flags, sequence, data[start + header : start + size]))
+            start += (size + 3) & ~3 if size > header else header
         return messages
 
 

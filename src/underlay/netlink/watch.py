@@ -6,22 +6,22 @@ so a quiet node costs no wake-up, and what was looked at once need not be looked
 
 from __future__ import annotations
 
+import array
 import errno
 import os
 import socket
 import struct
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from underlay.claims import CLAIM
 from underlay.cni.plugin import Topic
 from underlay.netlink.socket import BUFFER, HEADER, NETLINK_ROUTE, SOL_NETLINK
 from underlay.netns import entered, netns_of
-from underlay.objects.address import HEADER as ADDRESS
 from underlay.objects.neigh import HEADER as NEIGH
 from underlay.objects.neigh import NUD_PERMANENT
-from underlay.objects.route import HEADER as ROUTE
 from underlay.objects.wire import (
     AF_BRIDGE,
     IFF_UP,
@@ -38,8 +38,7 @@ from underlay.objects.wire import (
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
-    attributes,
-    i32,
+    some_attributes,
 )
 
 ADD_MEMBERSHIP = 1
@@ -49,9 +48,45 @@ IPV6_ADDRESS, IPV6_ROUTE, IPV6_RULE = 9, 11, 19
 IPV4_NETCONF = 24
 SETTINGS = (IPV4_ADDRESS, IPV6_ADDRESS, IPV4_RULE, IPV6_RULE, IPV4_NETCONF)
 GROUPS = (LINK, NEIGHBOUR, IPV4_ADDRESS, IPV4_ROUTE, IPV4_RULE, IPV6_ADDRESS, IPV6_ROUTE, IPV6_RULE)
-RTM_NEWNETCONF, RTM_DELNETCONF, NETCONFA_IFINDEX = 80, 81, 1
-NETCONF_HEADER = 4  # bytes: a family, padded
+RTM_NEWNETCONF, RTM_DELNETCONF = 80, 81
 SCOPE_LINK = 253
+SO_ATTACH_FILTER = 26
+# What comes and goes with each pod is left out by the kernel, so that nobody has to read it. Classic BPF
+# (linux/filter.h): code, jump if true, jump if false, value. Jumps count from the next line; a load takes
+# the most significant byte first.
+HALF, BYTE, EQUAL, ANY_BIT, RETURN = 0x28, 0x30, 0x15, 0x45, 0x06
+KIND_AT, FAMILY_AT, SCOPE_AT, PROTO_AT = 4, HEADER.size, HEADER.size + 3, HEADER.size + 5
+INDEX_AT = HEADER.size + 8  # NETCONFA_IFINDEX is the first attribute; negative for what holds for all links
+SIGN_AT = INDEX_AT + (3 if sys.byteorder == "little" else 0)
+# Without the link-local address and the settings of one link: they are no node's.
+SETTINGS_ALONE = (
+    (HALF, 0, 0, KIND_AT),
+    (EQUAL, 5, 0, socket.htons(RTM_NEWADDR)),
+    (EQUAL, 4, 0, socket.htons(RTM_DELADDR)),
+    (EQUAL, 1, 0, socket.htons(RTM_NEWNETCONF)),
+    (EQUAL, 0, 4, socket.htons(RTM_DELNETCONF)),
+    (BYTE, 0, 0, SIGN_AT),
+    (ANY_BIT, 2, 3, 0x80),
+    (BYTE, 0, 0, SCOPE_AT),
+    (EQUAL, 1, 0, SCOPE_LINK),
+    (RETURN, 0, 0, 0xFFFFFFFF),
+    (RETURN, 0, 0, 0),
+)
+# Without claims, and the neighbours of IP: pods have both.
+SHARED_ALONE = (
+    (HALF, 0, 0, KIND_AT),
+    (EQUAL, 3, 0, socket.htons(RTM_NEWROUTE)),
+    (EQUAL, 2, 0, socket.htons(RTM_DELROUTE)),
+    (EQUAL, 3, 0, socket.htons(RTM_NEWNEIGH)),
+    (EQUAL, 2, 4, socket.htons(RTM_DELNEIGH)),
+    (BYTE, 0, 0, PROTO_AT),
+    (EQUAL, 3, 2, CLAIM),
+    (BYTE, 0, 0, FAMILY_AT),
+    (EQUAL, 0, 1, AF_BRIDGE),
+    (RETURN, 0, 0, 0xFFFFFFFF),
+    (RETURN, 0, 0, 0),
+)
+Program = Sequence[tuple[int, int, int, int]]
 RECEIVE = 1 << 20  # bytes that may be unread; more than that counts as a change
 SHAPE = (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER)
 
@@ -65,7 +100,7 @@ class Watch:
 
     def __init__(self, netns: int) -> None:
         self._lock = threading.Lock()
-        self._settings = Counter(netns, SETTINGS, _is_setting)
+        self._settings = Counter(netns, SETTINGS, SETTINGS_ALONE, lambda *_: True)
         self._all: Counter | None = None
         self._kept: dict[str, tuple[int, Any]] = {}
 
@@ -84,7 +119,7 @@ class Watch:
             return self._settings.count()
         with self._lock:
             if self._all is None:
-                self._all = self._settings.beside(GROUPS, Shapes().matters)
+                self._all = self._settings.beside(GROUPS, SHARED_ALONE, Shapes().matters)
         return self._all.count()
 
     def recall(self, name: str, changes: int) -> Any:
@@ -98,9 +133,15 @@ class Watch:
 
 
 class Counter:
-    """Counts what the kernel tells of some multicast groups, as far as it `matters`."""
+    """Counts what the kernel tells of some multicast groups and lets through, as far as it `matters`."""
 
-    def __init__(self, netns: int, groups: Iterable[int], matters: Callable[[int, bytes], bool]) -> None:
+    def __init__(
+        self,
+        netns: int,
+        groups: Iterable[int],
+        lets_through: Program,
+        matters: Callable[[int, bytes], bool],
+    ) -> None:
         with entered(netns):
             self._socket = socket.socket(
                 socket.AF_NETLINK,
@@ -108,6 +149,9 @@ class Counter:
                 NETLINK_ROUTE,
             )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE)
+        program = array.array("B", b"".join(struct.pack("=HBBI", *line) for line in lets_through))
+        filtered = struct.pack("@HP", len(lets_through), program.buffer_info()[0])
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filtered)
         self._socket.bind((0, 0))  # without an address of its own it is told nothing
         for group in groups:
             self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, struct.pack("=i", group))
@@ -122,11 +166,13 @@ class Counter:
         """A descriptor of the namespace; the caller closes it."""
         return netns_of(self._socket)
 
-    def beside(self, groups: Iterable[int], matters: Callable[[int, bytes], bool]) -> Counter:
+    def beside(
+        self, groups: Iterable[int], lets_through: Program, matters: Callable[[int, bytes], bool]
+    ) -> Counter:
         """Another one for the same namespace."""
         netns = self.netns()
         try:
-            return Counter(netns, groups, matters)
+            return Counter(netns, groups, lets_through, matters)
         finally:
             os.close(netns)
 
@@ -146,16 +192,6 @@ class Counter:
                 self._count += sum(map(self._matters, *_messages(data)))
 
 
-def _is_setting(kind: int, body: bytes) -> bool:
-    """Every link that comes has a link-local address and settings of its own, which are no node's."""
-    if kind in (RTM_NEWADDR, RTM_DELADDR):
-        return bool(ADDRESS.unpack_from(body)[3] != SCOPE_LINK)
-    if kind in (RTM_NEWNETCONF, RTM_DELNETCONF):
-        index = attributes(body, NETCONF_HEADER).get(NETCONFA_IFINDEX)
-        return index is None or i32(index) < 0
-    return True
-
-
 class Shapes:
     """Tells what changes for all pods from what comes and goes with each; knows the links for that."""
 
@@ -163,11 +199,8 @@ class Shapes:
         self._links: dict[int, tuple[bytes | None, ...]] = {}
 
     def matters(self, kind: int, body: bytes) -> bool:
-        if kind in (RTM_NEWROUTE, RTM_DELROUTE):
-            return bool(ROUTE.unpack_from(body)[5] != CLAIM)
         if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
-            family, _, state, *_ = NEIGH.unpack_from(body)
-            return family == AF_BRIDGE and bool(state & NUD_PERMANENT)  # addresses of pods come and go
+            return bool(NEIGH.unpack_from(body)[2] & NUD_PERMANENT)  # others are learnt, and forgotten
         if kind == RTM_NEWLINK:
             return self._is_new_shape(body)
         if kind == RTM_DELLINK:
@@ -177,7 +210,7 @@ class Shapes:
     def _is_new_shape(self, body: bytes) -> bool:
         """A link is told of again whenever a macvlan on it comes or goes."""
         _, _, index, flags, _ = IFINFO.unpack_from(body)
-        attrs = attributes(body, IFINFO.size)
+        attrs = some_attributes(body, IFINFO.size, SHAPE)
         shape = (bytes([flags & IFF_UP]), *(attrs.get(kind) for kind in SHAPE))
         known = self._links.get(index)
         self._links[index] = shape

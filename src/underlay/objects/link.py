@@ -32,6 +32,7 @@ from underlay.objects.wire import (
     ifinfo,
     mac_text,
     number,
+    some_attributes,
     text,
     u32,
 )
@@ -39,6 +40,18 @@ from underlay.values import dataclass
 
 SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS: the counters are the dear part of a reply
 IFLA_INET_CONF, IFLA_INET6_CONF = 1, 2
+READ = {
+    IFLA_ADDRESS,
+    IFLA_AF_SPEC,
+    IFLA_IFALIAS,
+    IFLA_IFNAME,
+    IFLA_LINK,
+    IFLA_LINKINFO,
+    IFLA_LINK_NETNSID,
+    IFLA_MASTER,
+    IFLA_MTU,
+    IFLA_TXQLEN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +103,9 @@ def is_setting(request: Message) -> bool:
     return bool(kind == IFLA_AF_SPEC and length == size)
 
 
-def index_and_peer(body: bytes) -> tuple[int, int]:
-    """What a new link is told apart by: its index, and that of its other end, 0 where there is none."""
-    peer = attributes(body, IFINFO.size).get(IFLA_LINK)
-    return IFINFO.unpack_from(body)[2], u32(peer) if peer else 0
-
-
 def decode_link(body: bytes) -> Link:
     _, _, index, flags, _ = IFINFO.unpack_from(body)
-    attrs = attributes(body, IFINFO.size)
+    attrs = some_attributes(body, IFINFO.size, READ)
     info = attributes(attrs.get(IFLA_LINKINFO, b""))
     return Link(
         index=index,

@@ -8,7 +8,6 @@ from typing import ClassVar
 from underlay.objects.place import HOST, POD, Ns, Request, View, on
 from underlay.objects.wire import (
     CREATE,
-    ECHO,
     EXCL,
     IFLA_ADDRESS,
     IFLA_IFNAME,
@@ -69,13 +68,12 @@ class Macvlan:
         body = text(IFLA_IFNAME, self.dev) + attribute(IFLA_ADDRESS, mac_bytes(self.mac))
         body += number(IFLA_MTU, self.mtu) + number(IFLA_LINK, view.index(HOST, self.lower))
         body += linkinfo(KIND, number(IFLA_MACVLAN_MODE, BRIDGE))
-        if self.ns == HOST:
-            return Message(RTM_NEWLINK, CREATE | EXCL | ECHO, ifinfo() + body)
+        if self.ns != HOST:
+            body += number(IFLA_NET_NS_FD, view.netns_fd(self.ns))
         # The index is chosen here. Without one, a kernel before Linux 6.13 looks for a link of that name in
         # the namespace that the request comes from, where the node's eth0 is, and finds that it exists. And
-        # an index that is known need not be asked for: the echo of such a link goes to the port of that
-        # number in its own namespace, to a socket that has asked for nothing.
-        body += number(IFLA_NET_NS_FD, view.netns_fd(self.ns))
+        # an index that is known need not be asked for: the echo of a link in another namespace goes to the
+        # port of that number there, to a socket that has asked for nothing.
         return Message(RTM_NEWLINK, CREATE | EXCL, ifinfo(view.new_index()) + body)
 
     def replace(self, view: View) -> list[tuple[Ns, Request]]:

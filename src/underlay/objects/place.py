@@ -48,7 +48,8 @@ class View(Protocol):
         """The name of the link with that index, "" where there is none."""
 
     def new_index(self) -> int:
-        """An index for a link that is about to be made; where it is taken, the kernel chooses another."""
+        """An index for a link that is about to be made, and the next for its other end; where one of them
+        is taken, the kernel chooses others."""
 
     def netns_fd(self, ns: Ns) -> int:
         """A descriptor of the namespace itself."""
@@ -75,8 +76,8 @@ class Placed(Protocol):
 def links_of(obj: Placed) -> tuple[tuple[Ns, str], ...]:
     """The links that come with an object and go with it, by namespace and name; none for most kinds.
 
-    A kind that makes links has them as `links`: first the one that an echo of its request describes,
-    then the one that is IFLA_LINK of the first.
+    A kind that makes links has them as `links`: first the one that its request describes. Where that
+    has an index chosen by us, the second gets the next.
     """
     links: tuple[tuple[Ns, str], ...] = getattr(obj, "links", ())
     return links

@@ -17,6 +17,7 @@ from underlay.objects.wire import (
     DUMP,
     EXCL,
     IP,
+    NUMBER,
     REPLACE,
     RTM_DELROUTE,
     RTM_GETROUTE,
@@ -35,10 +36,12 @@ from underlay.objects.wire import (
 from underlay.values import dataclass
 
 HEADER = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
-COMMON = {
-    4: struct.Struct(HEADER.format + "HH4s"),
-    16: struct.Struct(HEADER.format + "HH16s"),
-}  # and RTA_DST
+DST_LEN, PROTO = 1, 5  # where it has them
+COMMON = {  # what nearly every route has, packed at once: the header, then RTA_DST, RTA_TABLE and RTA_OIF
+    4: struct.Struct(HEADER.format + "HH4sHHIHHI"),
+    16: struct.Struct(HEADER.format + "HH16sHHIHHI"),
+}
+ANYWHERE = {AF_INET: bytes(4), AF_INET6: bytes(16)}  # a default route has no RTA_DST
 TABLE_AND_DST = struct.Struct("=HH4xHH")  # two attributes of a route: the one whole, the other's header
 RTNEXTHOP = struct.Struct("=HBBi")  # length, flags, weight − 1, index
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 1, 4, 5, 6, 7, 8
@@ -47,6 +50,8 @@ RTAX_MTU, RTAX_ADVMSS = 2, 8
 RTN_UNICAST = 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255
 ONLINK, CLONED = 4, 0x200
+# The rest of what a dump can bring, routes to own addresses and to groups, is the longer part of a pod's.
+ALL_UNICAST = Message(RTM_GETROUTE, DUMP, HEADER.pack(0, 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0))
 TICKS = 100  # USER_HZ
 IPV6_METRIC = 1024  # what the kernel takes for an IPv6 route without a metric
 
@@ -130,7 +135,7 @@ class Route:
     @property
     def devs(self) -> tuple[str, ...]:
         """The links that the route leads through."""
-        return tuple(hop.dev for hop in self.hops) or (self.dev,)
+        return tuple(hop.dev for hop in self.hops) if self.hops else (self.dev,)
 
     def hops_by(self, dev: str) -> tuple[Route, ...]:
         """What this route is worth for one link alone: a plain route for each of its hops there."""
@@ -160,8 +165,9 @@ class Route:
         return Message(RTM_NEWROUTE, CREATE, self._body(view, self._scope()))
 
     def remove(self, view: View) -> Request | None:
-        if any(view.link(self.ns, dev) is None for dev in self.devs):
-            return None  # a route goes with its link
+        for dev in self.devs:
+            if view.link(self.ns, dev) is None:
+                return None  # a route goes with its link
         return Message(RTM_DELROUTE, 0, self._body(view, SCOPE_NOWHERE if self.dst.version == 4 else 0))
 
     def _scope(self) -> int:
@@ -171,7 +177,7 @@ class Route:
     def _body(self, view: View, scope: int) -> bytes:
         dst = self.dst.network_address.packed
         size = len(dst)
-        common = COMMON[size].pack(
+        body = COMMON[size].pack(
             AF_INET if size == 4 else AF_INET6,
             self.dst.prefixlen,
             0,
@@ -184,24 +190,30 @@ class Route:
             ATTRIBUTE.size + size,
             RTA_DST,
             dst,
+            NUMBER.size,
+            RTA_TABLE,
+            self.table,
+            NUMBER.size,
+            RTA_OIF,
+            view.index(self.ns, self.dev) if self.dev else 0,
         )
-        parts = [common, number(RTA_TABLE, self.table)]
-        if self.dev:
-            parts.append(number(RTA_OIF, view.index(self.ns, self.dev)))
-        if self.via:
-            parts.append(self._gateway(self.via))
+        if not self.dev:
+            body = body[: -NUMBER.size]
         if self.hops:
-            parts.append(attribute(RTA_MULTIPATH, b"".join(self._hop(view, hop) for hop in self.hops)))
+            body += attribute(RTA_MULTIPATH, b"".join(self._hop(view, hop) for hop in self.hops))
+        if self.via:
+            body += self._gateway(self.via)
         if self.src:
-            parts.append(attribute(RTA_PREFSRC, self.src.packed))
+            body += attribute(RTA_PREFSRC, self.src.packed)
         if self.metric:
-            parts.append(number(RTA_PRIORITY, self.metric))
-        if self.expires:
-            parts.append(number(RTA_EXPIRES, self.expires))
+            body += number(RTA_PRIORITY, self.metric)
+        return body + self._limits() if self.expires or self.mtu or self.advmss else body
+
+    def _limits(self) -> bytes:
+        """What few routes have."""
+        expires = number(RTA_EXPIRES, self.expires) if self.expires else b""
         metrics = [number(place, n) for place, n in ((RTAX_MTU, self.mtu), (RTAX_ADVMSS, self.advmss)) if n]
-        if metrics:
-            parts.append(attribute(RTA_METRICS, b"".join(metrics)))
-        return b"".join(parts)
+        return expires + (attribute(RTA_METRICS, b"".join(metrics)) if metrics else b"")
 
     def _gateway(self, via: IP | None) -> bytes:
         if via is None:
@@ -238,10 +250,21 @@ def routes(view: View, ns: Ns, version: int, table: int = 0, proto: int = 0) -> 
 
 def all_routes(view: View, ns: Ns) -> list[Route]:
     """All unicast routes of a namespace, those of IPv4 first: one request for both."""
-    found = (
-        _decode(view, ns, body) for body in view.dump(ns, Message(RTM_GETROUTE, DUMP, HEADER.pack(*[0] * 9)))
-    )
+    found = (_decode(view, ns, body) for body in view.dump(ns, ALL_UNICAST))
     return [route for route in found if route]
+
+
+def foreign_routes(view: View, ns: Ns) -> list[Route]:
+    """Those of all routes that are not ours; the others are passed over."""
+    bodies = (body for body in view.dump(ns, ALL_UNICAST) if body[PROTO] != OURS)
+    return [route for body in bodies if (route := _decode(view, ns, body))]
+
+
+def foreign_defaults(view: View, ns: Ns, table: int) -> list[Route]:
+    """The default routes of a table that are not ours, those of IPv4 first; the others are passed over."""
+    request = ALL_UNICAST._replace(body=ALL_UNICAST.body + number(RTA_TABLE, table))
+    bodies = (body for body in view.dump(ns, request) if not body[DST_LEN] and body[PROTO] != OURS)
+    return [route for body in bodies if (route := _decode(view, ns, body))]
 
 
 def routes_request(version: int, table: int = 0, proto: int = 0) -> Message:
@@ -262,8 +285,7 @@ def destination(body: bytes) -> bytes:
         if (size, table, dst) == (8, RTA_TABLE, RTA_DST):
             start = HEADER.size + TABLE_AND_DST.size
             return body[start : start + length - ATTRIBUTE.size]
-    zero = bytes(4 if body[0] == AF_INET else 16)
-    return attributes(body, HEADER.size).get(RTA_DST, zero)
+    return attributes(body, HEADER.size).get(RTA_DST, ANYWHERE.get(body[0], bytes(16)))
 
 
 def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
@@ -272,10 +294,10 @@ def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
     if kind != RTN_UNICAST or tos or flags & CLONED or family not in (AF_INET, AF_INET6):
         return None
     attrs = attributes(body, HEADER.size)
-    metrics = attributes(attrs.get(RTA_METRICS, b""))
+    metrics = attributes(attrs[RTA_METRICS]) if RTA_METRICS in attrs else {}
     return Route(
         ns,
-        network(destination(body), body[1]),
+        network(attrs[RTA_DST] if RTA_DST in attrs else ANYWHERE[family], body[DST_LEN]),
         dev=view.dev(ns, u32(attrs[RTA_OIF])) if RTA_OIF in attrs else "",
         via=_decode_gateway(attrs),
         table=u32(attrs[RTA_TABLE]) if RTA_TABLE in attrs else table,
@@ -286,13 +308,13 @@ def _decode(view: View, ns: Ns, body: bytes) -> Route | None:
         mtu=u32(metrics[RTAX_MTU]) if RTAX_MTU in metrics else 0,
         advmss=u32(metrics[RTAX_ADVMSS]) if RTAX_ADVMSS in metrics else 0,
         hops=tuple(_decode_hops(view, ns, attrs[RTA_MULTIPATH])) if RTA_MULTIPATH in attrs else (),
-        expires=_seconds_left(attrs),
+        expires=_seconds_left(attrs[RTA_CACHEINFO]) if RTA_CACHEINFO in attrs else 0,
     )
 
 
-def _seconds_left(attrs: dict[int, bytes]) -> int:
+def _seconds_left(cache: bytes) -> int:
     """How long a route from a router advertisement has to live; the kernel says it in hundredths."""
-    ticks = i32(attrs[RTA_CACHEINFO][8:]) if RTA_CACHEINFO in attrs else 0
+    ticks = i32(cache[8:])
     return max(ticks // TICKS, 1) if ticks > 0 else 0
 
 

@@ -65,11 +65,13 @@ class Rule:
 
     def _body(self) -> bytes:
         to, source = (self.dst.prefixlen if self.dst else 0), (self.src.prefixlen if self.src else 0)
-        header = HEADER.pack(family_of(self.version), to, source, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
-        selectors = ((FRA_DST, self.dst), (FRA_SRC, self.src))
-        selected = (attribute(kind, net.network_address.packed) for kind, net in selectors if net)
+        body = HEADER.pack(family_of(self.version), to, source, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+        if self.dst:
+            body += attribute(FRA_DST, self.dst.network_address.packed)
+        if self.src:
+            body += attribute(FRA_SRC, self.src.network_address.packed)
         rest = number(FRA_PRIORITY, self.priority) + number(FRA_TABLE, self.table)
-        return header + b"".join(selected) + rest + attribute(FRA_PROTOCOL, bytes([self.proto]))
+        return body + rest + attribute(FRA_PROTOCOL, bytes([self.proto]))
 
     def found(self, view: View) -> Rule | None:
         request = _rules_request(self.version)

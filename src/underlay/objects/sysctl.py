@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+import struct
+from dataclasses import field
 
 from underlay.objects.link import Link
 from underlay.objects.place import Ns, Request, View, Write, on
 from underlay.objects.wire import (
     AF_INET,
+    IFINFO,
     IFLA_AF_SPEC,
     RTM_NEWLINK,
     Message,
-    attribute,
-    ifinfo,
-    number,
 )
 from underlay.values import dataclass
 
 IFLA_INET_CONF = 1
+# A link's header, then three attributes that each have the next one inside, then the setting as a number:
+# packed at once, since each link that is made has two or three of these.
+IPV4_SETTING = struct.Struct(IFINFO.format + "HHHHHHHHI")
 # Where the kernel keeps a setting in the array that a link carries; the IPv4 ones are set the same way,
 # but for those where more than the value depends on it: routing daemons hear of a file only, and it turns
 # off the merging of packets (LRO) that may not be forwarded.
@@ -63,20 +65,22 @@ class Sysctl:
         return f"ipv{self.version}/conf/{self.dev}/{self.key}"
 
     def add(self, view: View) -> Request:
+        return self._set(view, self.value)
+
+    def _set(self, view: View, value: int) -> Request:
         place = IPV4_PLACES.get(self.key) if self.version == 4 else None
         if place is None or self.key in BY_FILE:
-            return Write(self.path, str(self.value))  # IPv6 settings have no netlink way in
-        conf = attribute(IFLA_INET_CONF, number(place, self.value))
-        spec = attribute(IFLA_AF_SPEC, attribute(AF_INET, conf))
-        return Message(RTM_NEWLINK, 0, ifinfo(view.index(self.ns, self.dev)) + spec)
+            return Write(self.path, str(value))  # IPv6 settings have no netlink way in
+        nested = 20, IFLA_AF_SPEC, 16, AF_INET, 12, IFLA_INET_CONF, 8, place, value & 0xFFFFFFFF
+        return Message(RTM_NEWLINK, 0, IPV4_SETTING.pack(0, 0, view.index(self.ns, self.dev), 0, 0, *nested))
 
     def replace(self, view: View) -> list[tuple[Ns, Request]]:
         return [(self.ns, self.add(view))]
 
     def remove(self, view: View) -> Request | None:
-        if self.was in (None, self.value) or self.found(view) != self:
+        if self.was is None or self.was == self.value or self._value(view) != self.value:
             return None
-        return replace(self, value=self.was, was=None).add(view)
+        return self._set(view, self.was)
 
     def found(self, view: View) -> Sysctl | None:
         value = self._value(view)

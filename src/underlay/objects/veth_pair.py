@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from typing import ClassVar
 
 from underlay.objects.place import HOST, POD, Ns, Request, View, on
 from underlay.objects.wire import (
     CREATE,
-    ECHO,
     EXCL,
+    IFINFO,
     IFLA_ADDRESS,
     IFLA_IFNAME,
     IFLA_MTU,
     IFLA_NET_NS_FD,
     IFLA_NUM_RX_QUEUES,
     IFLA_NUM_TX_QUEUES,
+    NUMBER,
     RTM_DELLINK,
     RTM_NEWLINK,
     Message,
@@ -28,6 +30,7 @@ from underlay.objects.wire import (
 from underlay.values import dataclass
 
 VETH_INFO_PEER = 1
+END = struct.Struct(IFINFO.format + "HHIHHIHHI")  # a link's header and three numbers, packed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +64,22 @@ class VethPair:
         return HOST, ""
 
     def add(self, view: View) -> Request:
-        peer = ifinfo() + self._end(self.pod_dev, self.pod_mac) + number(IFLA_NET_NS_FD, view.netns_fd(POD))
-        body = ifinfo() + self._end(self.host_dev, self.host_mac)
+        # Chosen here, the indexes need not be learnt: an echo is long to write and to read. The kernel takes
+        # that of the peer only beside one of the other end, and never an equal one: then a change of the
+        # link's state would wait for up to a second, as for hardware.
+        index = view.new_index()
+        peer = self._end(index + 1, self.pod_dev, self.pod_mac)
+        peer += number(IFLA_NET_NS_FD, view.netns_fd(POD))
+        body = self._end(index, self.host_dev, self.host_mac)
         body += linkinfo("veth", attribute(VETH_INFO_PEER, peer))
-        return Message(RTM_NEWLINK, CREATE | EXCL | ECHO, body)
+        return Message(RTM_NEWLINK, CREATE | EXCL, body)
 
-    def _end(self, dev: str, mac: str) -> bytes:
+    def _end(self, index: int, dev: str, mac: str) -> bytes:
+        mtu = NUMBER.size, IFLA_MTU, self.mtu
         # One queue an end: without these the kernel runs two synchronize_rcu_expedited.
-        queues = number(IFLA_NUM_TX_QUEUES, 1) + number(IFLA_NUM_RX_QUEUES, 1)
-        return (
-            text(IFLA_IFNAME, dev)
-            + attribute(IFLA_ADDRESS, mac_bytes(mac))
-            + number(IFLA_MTU, self.mtu)
-            + queues
-        )
+        queues = NUMBER.size, IFLA_NUM_TX_QUEUES, 1, NUMBER.size, IFLA_NUM_RX_QUEUES, 1
+        end = END.pack(0, 0, index, 0, 0, *mtu, *queues)
+        return end + text(IFLA_IFNAME, dev) + attribute(IFLA_ADDRESS, mac_bytes(mac))
 
     def replace(self, view: View) -> list[tuple[Ns, Request]]:
         """Sets the MTU of a pair that is ours already."""

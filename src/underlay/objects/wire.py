@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Container
 from functools import lru_cache
 from ipaddress import (
     IPv4Address,
@@ -86,6 +87,21 @@ def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
         if size < header:
             break  # a damaged message: nothing after this can be trusted
         found[kind & ATTRIBUTE_TYPE] = data[start + header : start + size]
+        start += (size + 3) & ~3
+    return found
+
+
+def some_attributes(data: bytes, start: int, kinds: Container[int]) -> dict[int, bytes]:
+    """The same of these types alone: of a link's dozens few are looked at."""
+    found: dict[int, bytes] = {}
+    read, header = ATTRIBUTE.unpack_from, ATTRIBUTE.size
+    last = len(data) - header
+    while start <= last:
+        size, kind = read(data, start)
+        if size < header:
+            break
+        if kind & ATTRIBUTE_TYPE in kinds:
+            found[kind & ATTRIBUTE_TYPE] = data[start + header : start + size]
         start += (size + 3) & ~3
     return found
 
