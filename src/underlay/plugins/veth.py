@@ -14,13 +14,13 @@ NIC answers for itself. Why it is so, point by point: docs/how-a-packet-travels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_network
 
 from underlay.cni.errors import InvalidConfig, InvalidEnvironment
 from underlay.cni.keys import Keys
 from underlay.cni.plugin import Attachment, ChainedPlugin
+from underlay.digest import sha256
 from underlay.facts import Facts, Remains
 from underlay.objects import HOST, IP, MAIN, POD, LinkUp, Neigh, Object, Route, Rule, Sysctl, VethPair
 from underlay.plan import MainDefault, Plan
@@ -150,7 +150,7 @@ def _pair_of(siblings: tuple[Plan, ...]) -> VethPair | None:
 
 def veth_pair(container_id: str, mtu: int) -> VethPair:
     """The pair of a container, derived from its id alone, so that DEL can derive it again."""
-    digest = hashlib.sha256(container_id.encode()).digest()
+    digest = sha256(container_id.encode()).digest()
     return VethPair(
         host_dev=f"veth{container_id[:11]}",
         host_mac=_mac(digest[:5]),

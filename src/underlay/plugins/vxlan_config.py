@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from ipaddress import ip_network
@@ -16,6 +15,7 @@ from underlay.cni.keys import Aliases, Keys
 from underlay.cni.probing import Patience, patience_of
 from underlay.cni.result import ResultRoute
 from underlay.cni.value import Value
+from underlay.digest import sha256
 from underlay.objects import IP, Network
 from underlay.plugins.vxlan_options import Device, device_of
 from underlay.ranges import Range
@@ -98,7 +98,7 @@ def _dev(prefix: str, name: str) -> str:
     """A long name does not fit, so a hash of it stands for it: the same on every node."""
     if len(prefix + name) <= LONGEST_IFNAME:
         return prefix + name
-    return prefix + hashlib.sha256(name.encode()).hexdigest()[: LONGEST_IFNAME - len(prefix)]
+    return prefix + sha256(name.encode()).hexdigest()[: LONGEST_IFNAME - len(prefix)]
 
 
 def parse(keys: Keys) -> Config:

@@ -10,11 +10,11 @@ back by the network, and a strict node would not have it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_interface
 
 from underlay.cni.errors import InvalidConfig
+from underlay.digest import sha256
 from underlay.facts import Interface, Underlay
 from underlay.objects import (
     HOST,
@@ -212,4 +212,4 @@ def is_of_a_network(dev: str, mac: str, underlays: Iterable[Underlay]) -> bool:
 
 def mac_of(text: str) -> str:
     """A locally administered address. Set on creation, so that systemd-udevd leaves it alone."""
-    return (b"\x02" + hashlib.sha256(text.encode()).digest()[:5]).hex(":")
+    return (b"\x02" + sha256(text.encode()).digest()[:5]).hex(":")
