@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -109,11 +109,9 @@ class Claims:
             except OSError:
                 continue  # of the other version, or no entry of ours
 
-    @contextmanager
-    def sharing(self) -> Iterator[None]:
+    def sharing(self) -> AbstractContextManager[None]:
         """For whoever changes an entry and its route together; any number at once."""
-        with shared(self._directory, self._root):
-            yield
+        return shared(self._directory, self._root)
 
     @contextmanager
     def alone(self) -> Iterator[bool]:

@@ -15,11 +15,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from underlay.claims import DIRECTORY as CLAIMS
 from underlay.claims import Claims
@@ -38,6 +38,8 @@ LATER = ("ipam", "segment", "result", "pod")  # fields that only some records ha
 USERS = "users"
 DELEGATES = "underlay:"  # before a container's id: what `underlay` has called other plugins with
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
+
+S = TypeVar("S", bound=Store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,27 +277,18 @@ class Records:
         """Whether the node is in that segment, or a call is about to make it so."""
         return os.path.isdir(os.path.join(self._host, name))
 
-    @contextmanager
-    def segment(self, name: str) -> Iterator[SegmentRecords]:
+    def segment(self, name: str) -> AbstractContextManager[SegmentRecords]:
         """The records of the segment `<plugin>:<name>` under its lock; no container id has a colon."""
-        directory = os.path.join(self._host, name)
-        with exclusive(directory, self._state):
-            segment = SegmentRecords(directory)
-            segment.drop_unfinished()
-            yield segment
+        return _Held(SegmentRecords, f"{self._host}/{name}", self._state)
 
     def delegating(self) -> list[str]:
         """The containers that have a record of what other plugins were called for their NICs."""
         return [name.removeprefix(DELEGATES) for name in self.segments(DELEGATES.removesuffix(":"))]
 
-    @contextmanager
-    def delegates(self, container_id: str) -> Iterator[Store]:
+    def delegates(self, container_id: str) -> AbstractContextManager[Store]:
         """Such records of a container, or of a directory that `delegating` named, under a lock of their
         own: each of the plugins that are called takes the container's."""
-        with exclusive(self._delegates(container_id), self._state):
-            store = Store(self._delegates(container_id))
-            store.drop_unfinished()
-            yield store
+        return _Held(Store, self._delegates(container_id), self._state)
 
     def glimpsed_delegates(self, container_id: str) -> Store:
         """The same without the lock, to look at: each file is whole, and may be another one by now."""
@@ -305,27 +298,41 @@ class Records:
         fits = len((DELEGATES + container_id).encode()) <= NAME_MAX
         return os.path.join(self._host, DELEGATES + (container_id if fits else _hashed(container_id)))
 
-    @contextmanager
-    def pod(self, container_id: str) -> Iterator[PodRecords]:
+    def pod(self, container_id: str) -> AbstractContextManager[PodRecords]:
         """The records of a container, or of a directory that `containers` named, under its lock."""
         fits = len(container_id.encode()) <= NAME_MAX
-        directory = os.path.join(self._host, container_id if fits else _hashed(container_id))
-        with exclusive(directory, self._state):
-            pod = PodRecords(directory)
-            pod.drop_unfinished()
-            yield pod
+        directory = f"{self._host}/{container_id if fits else _hashed(container_id)}"
+        return _Held(PodRecords, directory, self._state)
 
-    @contextmanager
-    def sharing(self) -> Iterator[None]:
+    def sharing(self) -> AbstractContextManager[None]:
         """For calls that add to what all pods of the node share; any number at once."""
-        with shared(self._host, self._state):
-            yield
+        return shared(self._host, self._state)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """For the call that removes what all pods of the node share."""
-        with exclusive(self._host, self._state):
-            yield
+        return exclusive(self._host, self._state)
+
+
+class _Held(AbstractContextManager[S]):
+    """The files of a directory, under its lock."""
+
+    def __init__(self, kind: Callable[[str], S], directory: str, root: str) -> None:
+        self._kind = kind
+        self._directory = directory
+        self._lock = exclusive(directory, root)
+
+    def __enter__(self) -> S:
+        self._lock.__enter__()
+        try:
+            store = self._kind(self._directory)
+            store.drop_unfinished()
+        except BaseException:
+            self._lock.__exit__()
+            raise
+        return store
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.__exit__()
 
 
 def encode(record: Record) -> dict[str, Any]:
