@@ -135,7 +135,7 @@ class Claims:
             return False
 
     def _path(self, ip: IP) -> str:
-        return os.path.join(self._directory, str(ip))
+        return f"{self._directory}/{ip}"
 
     def _names(self) -> list[str]:
         try:

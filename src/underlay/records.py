@@ -27,7 +27,7 @@ from underlay.cni.errors import IoFailure
 from underlay.locks import exclusive, shared
 from underlay.objects import Object, Route, Rule, as_json, from_json, typed
 from underlay.plan import MainDefault, Plan
-from underlay.store import UNREADABLE, Store
+from underlay.store import UNREADABLE, Store, read
 from underlay.values import dataclass
 
 FORMAT = 1
@@ -98,6 +98,7 @@ class Record:
         return f"{self.container_id}/{self.name}"
 
 
+@lru_cache(maxsize=256)
 def record_name(network: str, ifname: str, plugin: str) -> str:
     """The name of a record's file: the three parts hold no colon, and a long network name is hashed."""
     name = f"{network}:{ifname}:{plugin}.json"
@@ -178,7 +179,7 @@ class SegmentRecords(PodRecords):
 
     def __init__(self, directory: str) -> None:
         super().__init__(directory)
-        self._users = os.path.join(directory, USERS)
+        self._users = f"{directory}/{USERS}"
 
     def record(self) -> Record | None:
         """The one record, None where there is none or it can't be read."""
@@ -186,8 +187,7 @@ class SegmentRecords(PodRecords):
 
     def _decoded(self, name: str) -> Record | None:
         try:
-            with open(os.path.join(self.directory, name), encoding="utf-8") as file:
-                return _decoded(file.read())
+            return _decoded(read(f"{self.directory}/{name}"))
         except UNREADABLE:
             return None
 
@@ -208,12 +208,12 @@ class SegmentRecords(PodRecords):
     def drop_marker(self, marker: str) -> None:
         """Forgets a user of whom no more is known than that."""
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._users, marker))
+            os.unlink(f"{self._users}/{marker}")
         with suppress(OSError):  # there are others
             os.rmdir(self._users)
 
     def add_user(self, owner: str) -> None:
-        path = os.path.join(self._users, marker_of(owner))
+        path = f"{self._users}/{marker_of(owner)}"
         try:
             os.makedirs(self._users, mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -241,7 +241,7 @@ class Records:
         } | {
             raw["container_id"]
             for name in self.segments(DELEGATES.removesuffix(":"))
-            for raw in Store(os.path.join(self._host, name)).readable()
+            for raw in Store(f"{self._host}/{name}").readable()
             if raw.get("netns_id") == netns_id and "container_id" in raw
         }
 
@@ -255,16 +255,16 @@ class Records:
     def glimpsed(self, container: str) -> PodRecords:
         """The records of a directory that `containers` named, without its lock: to look at, for each file
         is whole, and may be another one by now."""
-        return PodRecords(os.path.join(self._host, container))
+        return PodRecords(f"{self._host}/{container}")
 
     def glimpsed_segment(self, name: str) -> SegmentRecords:
         """The same of a segment."""
-        return SegmentRecords(os.path.join(self._host, name))
+        return SegmentRecords(f"{self._host}/{name}")
 
     @property
     def claims(self) -> Claims:
         """Who has claimed which address on this node."""
-        return Claims(os.path.join(self._host, CLAIMS), self._state)
+        return Claims(f"{self._host}/{CLAIMS}", self._state)
 
     def segments(self, plugin: str) -> list[str]:
         """The segments of that plugin that the node is in."""
@@ -275,7 +275,7 @@ class Records:
 
     def has_segment(self, name: str) -> bool:
         """Whether the node is in that segment, or a call is about to make it so."""
-        return os.path.isdir(os.path.join(self._host, name))
+        return os.path.isdir(f"{self._host}/{name}")
 
     def segment(self, name: str) -> AbstractContextManager[SegmentRecords]:
         """The records of the segment `<plugin>:<name>` under its lock; no container id has a colon."""
@@ -296,7 +296,7 @@ class Records:
 
     def _delegates(self, container_id: str) -> str:
         fits = len((DELEGATES + container_id).encode()) <= NAME_MAX
-        return os.path.join(self._host, DELEGATES + (container_id if fits else _hashed(container_id)))
+        return f"{self._host}/{DELEGATES}{container_id if fits else _hashed(container_id)}"
 
     def pod(self, container_id: str) -> AbstractContextManager[PodRecords]:
         """The records of a container, or of a directory that `containers` named, under its lock."""
@@ -384,9 +384,9 @@ def marker_of(owner: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _decoded(text: str) -> Record:
+def _decoded(text: bytes) -> Record:
     """A segment's record stays the same from pod to pod."""
-    return decode(json.loads(text))
+    return decode(json.loads(text.decode()))
 
 
 def _hashed(text: str) -> str:

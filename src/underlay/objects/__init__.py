@@ -98,6 +98,7 @@ __all__ = [
     "View",
     "Vxlan",
     "Write",
+    "address_text",
     "as_json",
     "from_json",
     "links_of",
@@ -109,11 +110,12 @@ __all__ = [
 
 def as_json(obj: Object) -> dict[str, Any]:
     """An object as plain JSON: its kind, and the fields that differ from their defaults."""
-    raw = {"kind": type(obj).__name__}
     read, defaults = _fields(type(obj))  # type: ignore[arg-type]
+    raw = {"kind": type(obj).__name__}
     for value, (name, default) in zip(read(obj), defaults, strict=True):
-        if value is not default and (default is MISSING or value != default):
-            raw[name] = _text(value) if type(value) in WRITTEN_AS_TEXT else value
+        # An address says that it is not None by an exception that is caught, so it is not asked.
+        if value is not default and (default is MISSING or default is None or value != default):
+            raw[name] = address_text(value) if type(value) in WRITTEN_AS_TEXT else value
     return raw
 
 
@@ -124,7 +126,19 @@ def _fields(kind: type) -> tuple[Callable[[object], tuple[Any, ...]], tuple[tupl
     return attrgetter(*names), tuple((field.name, field.default) for field in fields(kind))
 
 
-_text = lru_cache(REMEMBERED)(str)
+def address_text(value: IP | Interface | Network) -> str:
+    """An address as text. Those that are the same object, as parsed ones are, are not put together again."""
+    known = _texts.get(id(value))
+    if known is None:
+        if len(_texts) >= REMEMBERED:
+            _texts.clear()
+        known = _texts[id(value)] = value, str(value)
+    return known[1]
+
+
+# By identity, for to hash an address takes as long as half its text; with the address, so that no other
+# one comes to have that identity.
+_texts: dict[int, tuple[IP | Interface | Network, str]] = {}
 
 
 def from_json(raw: dict[str, Any]) -> Object:
