@@ -31,6 +31,7 @@ from underlay.store import UNREADABLE, Store, read
 from underlay.values import dataclass
 
 FORMAT = 1
+SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 DISPLACED = "displaced.json"
 OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers", "versions", "is_asked")  # fields of a MainDefault
@@ -376,6 +377,11 @@ def decode(raw: dict[str, Any]) -> Record:
 
 def _default(raw: dict[str, Any]) -> MainDefault:
     return typed(MainDefault, {**raw, "versions": tuple(raw.get("versions", (4, 6)))})
+
+
+def digest(inputs: Any) -> str:
+    """What tells inputs from others; in which order they have their keys makes no difference."""
+    return hashlib.sha256(SORTED.encode(inputs).encode()).hexdigest()
 
 
 def marker_of(owner: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from functools import partial
 
@@ -16,11 +14,9 @@ from underlay.cni.request import Json, Request, attachment_in, configured, facts
 from underlay.cni.result import Interface, Result, render
 from underlay.cni.scene import Scene
 from underlay.facts import Facts
-from underlay.objects import LinkAddress, Object, Sysctl, VethPair
+from underlay.objects import LinkAddress, Object, Sysctl, VethPair, address_text
 from underlay.plan import Plan
-from underlay.records import Record
-
-SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
+from underlay.records import Record, digest
 
 
 def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
@@ -104,12 +100,13 @@ def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
     """Of what decides a plan and is not changed by its own ADD; however the runtime writes it."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
-    previous = render(attachment.previous, call.cni_version) if attachment.previous else None
-    seen = [facts.nic.index, sorted(map(str, facts.nic_addresses)), sorted(map(str, facts.node_addresses))]
+    seen: list[int | str] = [facts.nic.index]
+    addresses = [facts.nic_addresses, facts.node_addresses]
     if facts.other:
-        seen += [facts.other.link.index, facts.other.link.mac, sorted(map(str, facts.other.addresses))]
-    text = SORTED.encode([attachment.netns_id, config, previous, seen])
-    return hashlib.sha256(text.encode()).hexdigest()
+        seen += [facts.other.link.index, facts.other.link.mac]
+        addresses.append(facts.other.addresses)
+    found = [sorted(map(address_text, each)) for each in addresses]
+    return digest([attachment.netns_id, config, call.prev_result, seen, found])
 
 
 def _reported(obj: Object, result: Result, netns: str) -> Result:

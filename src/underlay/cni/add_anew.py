@@ -6,8 +6,6 @@ the record's off first. The record stands before anything is asked for, and goes
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -24,7 +22,7 @@ from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
 from underlay.cni.unrecorded import withdraw_unrecorded
 from underlay.objects import HOST
-from underlay.records import Record
+from underlay.records import Record, digest
 
 Decide = Callable[[Record], tuple[Record, Result]]
 NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
@@ -143,5 +141,4 @@ def _digest(request: Request[C], attachment: Attachment) -> str:
     """Of what a runtime says; what the API says of the pod is asked for once."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
-    text = json.dumps([attachment.netns_id, config, call.args], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest([attachment.netns_id, config, call.args])

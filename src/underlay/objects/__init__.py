@@ -143,18 +143,21 @@ _texts: dict[int, tuple[IP | Interface | Network, str]] = {}
 
 def from_json(raw: dict[str, Any]) -> Object:
     """The object that `as_json` wrote; KeyError, TypeError or ValueError where it did not."""
-    kind: type[Object] = KINDS[raw["kind"]]
-    parse = {"ns": Ns, **getattr(kind, "PARSE", {})}
-    values = {k: v for k, v in raw.items() if k != "kind"}
-    for name in parse.keys() & values.keys():
-        values[name] = _parsed(parse[name], values[name])
+    values = dict(raw)
+    kind: type[Object] = KINDS[values.pop("kind")]
+    for name, parse in _parsers(kind):  # type: ignore[arg-type]
+        value = values.get(name)
+        if isinstance(value, str):
+            values[name] = _parsed_text(parse, value)
+        elif value is not None:
+            values[name] = parse(value)
     return typed(kind, values)
 
 
-def _parsed(parse: Callable[[Any], Any], raw: Any) -> Any:
-    if isinstance(raw, str):
-        return _parsed_text(parse, raw)
-    return None if raw is None else parse(raw)
+@cache
+def _parsers(kind: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """What makes the values of a dataclass's fields of plain JSON, for those that are not plain."""
+    return tuple({"ns": Ns, **getattr(kind, "PARSE", {})}.items())
 
 
 @lru_cache(REMEMBERED)
