@@ -32,10 +32,13 @@ class Store:
         return json.loads(read(f"{self.directory}/{name}").decode())
 
     def store(self, name: str, value: Any) -> None:
+        self.store_text(name, ENCODER.encode(value))
+
+    def store_text(self, name: str, text: str) -> None:
         """IoFailure where it can't be written; what was there before stays then."""
         path = f"{self.directory}/{name}"
         try:
-            _write(path + UNFINISHED, ENCODER.encode(value).encode())
+            _write(path + UNFINISHED, text.encode())
             os.rename(path + UNFINISHED, path)
         except OSError as error:
             with suppress(FileNotFoundError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from underlay.cni.attach import make, make_anew, undo, withdraw
+from underlay.cni.attach import digest, make, make_anew, undo, withdraw
 from underlay.cni.errors import CniError
 from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, first_of
@@ -14,9 +14,9 @@ from underlay.cni.request import Json, Request, attachment_in, configured, facts
 from underlay.cni.result import Interface, Result, render
 from underlay.cni.scene import Scene
 from underlay.facts import Facts
-from underlay.objects import LinkAddress, Object, Sysctl, VethPair, address_text
+from underlay.objects import LinkAddress, Object, Sysctl, VethPair, quoted
 from underlay.plan import Plan
-from underlay.records import Record, digest
+from underlay.records import Record
 
 
 def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
@@ -105,7 +105,7 @@ def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
     if facts.other:
         seen += [facts.other.link.index, facts.other.link.mac]
         addresses.append(facts.other.addresses)
-    found = [sorted(map(address_text, each)) for each in addresses]
+    found = [sorted(map(quoted, each)) for each in addresses]
     return digest([attachment.netns_id, config, call.prev_result, seen, found])
 
 

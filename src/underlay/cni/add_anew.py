@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from underlay.cni.attach import make, withdraw
+from underlay.cni.attach import digest, make, withdraw
 from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.lease import hold, obtain
 from underlay.cni.phases import Phase
@@ -22,7 +22,7 @@ from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
 from underlay.cni.unrecorded import withdraw_unrecorded
 from underlay.objects import HOST
-from underlay.records import Record, digest
+from underlay.records import Record
 
 Decide = Callable[[Record], tuple[Record, Result]]
 NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
