@@ -27,7 +27,7 @@ from underlay.cni.errors import IoFailure
 from underlay.locks import exclusive, shared
 from underlay.objects import Object, Route, Rule, as_json, as_text, from_json, typed
 from underlay.plan import MainDefault, Plan
-from underlay.store import ENCODER, UNREADABLE, Store, read
+from underlay.store import ENCODER, UNREADABLE, Store, read, write
 from underlay.values import dataclass
 
 FORMAT = 1
@@ -158,16 +158,15 @@ class PodRecords(Store):
             return {}
 
     def write_displaced(self, displaced: Displaced) -> None:
-        raw = {
-            dev: {"index": taken.index, "objects": [as_json(obj) for obj in taken.objects]}
-            for dev, taken in displaced.items()
-            if taken.objects
-        }
-        if raw:
+        kept = {dev: taken for dev, taken in displaced.items() if taken.objects}
+        if kept:
+            raw = {
+                dev: {"index": t.index, "objects": list(map(as_json, t.objects))} for dev, t in kept.items()
+            }
             self.store(DISPLACED, raw)
         else:
             self.delete(DISPLACED)
-        self._displaced = {dev: taken for dev, taken in displaced.items() if taken.objects}
+        self._displaced = kept
 
 
 class SegmentRecords(PodRecords):
@@ -216,8 +215,11 @@ class SegmentRecords(PodRecords):
     def add_user(self, owner: str) -> None:
         path = f"{self._users}/{marker_of(owner)}"
         try:
-            os.makedirs(self._users, mode=0o700, exist_ok=True)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            try:
+                write(path, b"")
+            except FileNotFoundError:  # it is the first
+                os.mkdir(self._users, 0o700)
+                write(path, b"")
         except OSError as error:
             with suppress(OSError):
                 os.rmdir(self._users)

@@ -38,7 +38,7 @@ class Store:
         """IoFailure where it can't be written; what was there before stays then."""
         path = f"{self.directory}/{name}"
         try:
-            _write(path + UNFINISHED, text.encode())
+            write(path + UNFINISHED, text.encode())
             os.rename(path + UNFINISHED, path)
         except OSError as error:
             with suppress(FileNotFoundError):
@@ -85,7 +85,7 @@ def read(path: str) -> bytes:
     return b"".join(pieces)
 
 
-def _write(path: str, text: bytes) -> None:
+def write(path: str, text: bytes) -> None:
     """A new file for root alone."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

@@ -40,12 +40,15 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
             raise
     dev = _link(ipam, scene)
 
+    claimed = record
+
     def remember(claims: tuple[Route, ...]) -> None:
-        scene.pod.write(replace(record, claims=claims))
+        nonlocal claimed
+        claimed = replace(record, claims=claims)
+        scene.pod.write(claimed)
 
     claimant = Claimant(dev, record.owner, ipam.wait)
     ips = claim(ipam.wishes, claimant, scene.node.records.claims, scene.kernel, remember)
-    claimed = replace(record, claims=tuple(claim_route(ip, dev) for ip in ips))
     return claimed, Result(ips=tuple(_on_subnet(ip, ipam) for ip in ips), routes=ipam.routes)
 
 
