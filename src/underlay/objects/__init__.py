@@ -127,7 +127,7 @@ def as_text(obj: Object) -> str:
         value = getattr(obj, name)
         # An address says that it is not None by an exception that is caught, so it is not asked.
         if value is not default and (default is MISSING or default is None or value != default):
-            text += key + WRITERS.get(type(value), json.dumps)(value)
+            text += key + WRITERS[type(value)](value)
     return text + "}"
 
 
@@ -154,6 +154,7 @@ _texts: dict[int, tuple[IP | Interface | Network, str]] = {}
 
 
 WRITERS: dict[type, Callable[[Any], str]] = {
+    tuple: json.dumps,
     str: encode_basestring_ascii,
     Ns: encode_basestring_ascii,
     int: repr,
