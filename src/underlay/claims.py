@@ -15,13 +15,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from ipaddress import ip_network
 from typing import NamedTuple
 
 from underlay.cni.errors import IoFailure
 from underlay.locks import shared
 from underlay.objects import HOST, IP, Route
-from underlay.objects.wire import REMEMBERED, address, family_of
+from underlay.objects.wire import REMEMBERED, address, family_of, network
 
 CLAIM = 202  # the routing protocol number of a claim: what bird and others are told to announce
 DIRECTORY = "routetable:claims"  # beside the containers' directories; no container id has a colon
@@ -37,7 +36,7 @@ class Claimed(NamedTuple):
 @lru_cache(REMEMBERED)
 def claim_route(ip: IP, dev: str) -> Route:
     """The route that is the claim: the address alone, by the network's link, in the main table."""
-    return Route(HOST, ip_network(ip), dev, proto=CLAIM)
+    return Route(HOST, network(ip.packed, ip.max_prefixlen), dev, proto=CLAIM)
 
 
 class Claims:
