@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from underlay.claims import DIRECTORY as CLAIMS
 from underlay.claims import Claims
 from underlay.cni.errors import IoFailure
-from underlay.locks import exclusive, shared
+from underlay.locks import exclusive, shared_around
 from underlay.objects import Object, Route, Rule, as_json, as_text, from_json, typed
 from underlay.plan import MainDefault, Plan
 from underlay.store import ENCODER, UNREADABLE, Store, read, write
@@ -308,8 +308,8 @@ class Records:
         return _Held(PodRecords, directory, self._state)
 
     def sharing(self) -> AbstractContextManager[None]:
-        """For calls that add to what all pods of the node share; any number at once."""
-        return shared(self._host, self._state)
+        """For calls that add to what all pods of the node share; any number at once. Each holds its pod."""
+        return shared_around(self._host)
 
     def alone(self) -> AbstractContextManager[None]:
         """For the call that removes what all pods of the node share."""
