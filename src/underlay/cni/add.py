@@ -100,13 +100,14 @@ def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
     """Of what decides a plan and is not changed by its own ADD; however the runtime writes it."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
+    previous = render(attachment.previous, call.cni_version) if attachment.previous else None
     seen: list[int | str] = [facts.nic.index]
     addresses = [facts.nic_addresses, facts.node_addresses]
     if facts.other:
         seen += [facts.other.link.index, facts.other.link.mac]
         addresses.append(facts.other.addresses)
     found = [sorted(map(quoted, each)) for each in addresses]
-    return digest([attachment.netns_id, config, call.prev_result, seen, found])
+    return digest([attachment.netns_id, config, previous, seen, found])
 
 
 def _reported(obj: Object, result: Result, netns: str) -> Result:
