@@ -13,14 +13,14 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from ipaddress import ip_network
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 from underlay.cni.errors import IoFailure
 from underlay.locks import shared
 from underlay.objects import HOST, IP, Route
-from underlay.objects.wire import address, family_of
+from underlay.objects.wire import REMEMBERED, address, family_of, network
 
 CLAIM = 202  # the routing protocol number of a claim: what bird and others are told to announce
 DIRECTORY = "routetable:claims"  # beside the containers' directories; no container id has a colon
@@ -33,9 +33,10 @@ class Claimed(NamedTuple):
     owner: str
 
 
+@lru_cache(REMEMBERED)
 def claim_route(ip: IP, dev: str) -> Route:
     """The route that is the claim: the address alone, by the network's link, in the main table."""
-    return Route(HOST, ip_network(ip), dev, proto=CLAIM)
+    return Route(HOST, network(ip.packed, ip.max_prefixlen), dev, proto=CLAIM)
 
 
 class Claims:
@@ -51,22 +52,27 @@ class Claims:
 
     def reserve(self, ip: IP, dev: str, owner: str) -> bool:
         """Makes the entry; False where the address is somebody else's. Theirs already is True."""
-        path = self._path(ip)
         wanted = Claimed(dev, owner)
+        with self.sharing():
+            return self.enter(ip, wanted) in (None, wanted)
+
+    def enter(self, ip: IP, wanted: Claimed) -> Claimed | None:
+        """Makes an entry while `sharing` is held. Returns the one that is there already, None for none."""
+        path = self._path(ip)
         while True:
-            with self.sharing():
-                try:
-                    os.symlink(" ".join(wanted), path)
-                    return True
-                except FileExistsError:
-                    found = self.holder(ip)
-                    if found:
-                        return found == wanted
-                    # else it was released at this very moment
-                except FileNotFoundError:
-                    pass  # the call that released the last entry has taken the directory away
-                except OSError as error:
-                    raise _failure("making", path, error) from error
+            try:
+                os.symlink(" ".join(wanted), path)
+                return None
+            except FileExistsError:
+                found = self.holder(ip)
+                if found:
+                    return found
+                # else it was released at this very moment
+            except FileNotFoundError:  # the call that released the last entry has taken the directory away
+                with self.sharing():
+                    return self.enter(ip, wanted)
+            except OSError as error:
+                raise _failure("making", path, error) from error
 
     def holder(self, ip: IP) -> Claimed | None:
         """Whose the address is on this node; None where it is nobody's."""
@@ -84,13 +90,19 @@ class Claims:
         found = self.holder(ip)
         if not found or found.owner != owner:
             return False
-        path = self._path(ip)
         with self.sharing():
-            try:
-                os.unlink(path)
-            except OSError as error:
-                raise _failure("removing", path, error) from error
+            self.drop(ip)
         return True
+
+    def drop(self, ip: IP) -> None:
+        """Removes an entry while `sharing` is held."""
+        path = self._path(ip)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # it is gone already
+        except OSError as error:
+            raise _failure("removing", path, error) from error
 
     def numbers(self, version: int) -> set[int]:
         """The claimed addresses of an IP version, as numbers: no entry is read, so thousands are cheap."""
@@ -109,11 +121,9 @@ class Claims:
             except OSError:
                 continue  # of the other version, or no entry of ours
 
-    @contextmanager
-    def sharing(self) -> Iterator[None]:
+    def sharing(self) -> AbstractContextManager[None]:
         """For whoever changes an entry and its route together; any number at once."""
-        with shared(self._directory, self._root):
-            yield
+        return shared(self._directory, self._root)
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
@@ -137,7 +147,7 @@ class Claims:
             return False
 
     def _path(self, ip: IP) -> str:
-        return os.path.join(self._directory, str(ip))
+        return f"{self._directory}/{ip}"
 
     def _names(self) -> list[str]:
         try:

@@ -58,6 +58,9 @@ class Added(NamedTuple):
     """An object was made that was not there."""
 
 
+ADDED = Added()
+
+
 class Found(NamedTuple):
     """In an object's place there is this one: an equal one or another; None when it can't be read."""
 
@@ -111,6 +114,9 @@ def apply(objects: Sequence[Object], kernel: Kernel) -> Applied:
         while todo:
             outcomes = kernel.add(todo)
             run, todo = todo[: len(outcomes)], todo[len(outcomes) :]
+            if outcomes.count(ADDED) == len(outcomes):  # as nearly always
+                added += run
+                continue
             # A run does not stop at its first error: what was made after it is ours to take back too.
             others: list[tuple[Object, Outcome]] = []
             for obj, outcome in zip(run, outcomes, strict=True):
@@ -146,11 +152,15 @@ def take_back(applied: Applied, kernel: Kernel) -> list[CniError]:
 
 def revert(plan: Plan, keep: frozenset[Object], kernel: Kernel) -> list[CniError]:
     """Removes what a plan wanted, made or not, but for `keep`; returns the failures."""
-    kept = {link for obj in keep for link in links_of(obj)}  # a link is the same whatever its MTU
-    doomed = [obj for obj in plan.present if obj not in keep and kept.isdisjoint(links_of(obj))]
+    doomed = _without(keep, plan.present) if keep else plan.present  # to look for one is to hash it
     # What stands on a link goes with the link: one message instead of dozens.
     gone = {link for obj in doomed for link in links_of(obj)}
     return kernel.remove(obj for obj in reversed(doomed) if stands_on(obj) not in gone)
+
+
+def _without(keep: frozenset[Object], objects: Iterable[Object]) -> Sequence[Object]:
+    kept = {link for obj in keep for link in links_of(obj)}  # a link is the same whatever its MTU
+    return [obj for obj in objects if obj not in keep and kept.isdisjoint(links_of(obj))]
 
 
 def missing(objects: Iterable[Object], kernel: Kernel) -> list[tuple[Object, Object | None]]:

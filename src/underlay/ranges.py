@@ -6,6 +6,7 @@ Pure, and in integers throughout: a /64 costs what a /30 does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import field
 
 from underlay.objects import IP, Network
 from underlay.values import dataclass
@@ -27,10 +28,17 @@ class Range:
     exclude_first: int = 0
     exclude_last: int = 0
     reserved: tuple[IP, ...] = ()
+    _start: int = field(init=False, repr=False, compare=False)
+    _end: int = field(init=False, repr=False, compare=False)  # the number after the last
 
     def __post_init__(self) -> None:
         if self.exclude_first < 0 or self.exclude_last < 0:
             raise ValueError(f"{self}: a number of addresses is not negative")
+        first, last = self._ends
+        start = int(self.subnet.network_address) + max(first, self.exclude_first)
+        end = int(self.subnet.broadcast_address) + 1 - max(last, self.exclude_last)
+        object.__setattr__(self, "_start", start)
+        object.__setattr__(self, "_end", end)
 
     def __str__(self) -> str:
         ends = (("exclude_first", self.exclude_first), ("exclude_last", self.exclude_last))
@@ -111,15 +119,6 @@ class Range:
         if self.subnet.max_prefixlen - self.subnet.prefixlen < 2:
             return 0, 0
         return (1, 1) if self.subnet.version == 4 else (1, 0)
-
-    @property
-    def _start(self) -> int:
-        return int(self.subnet.network_address) + max(self._ends[0], self.exclude_first)
-
-    @property
-    def _end(self) -> int:
-        """The number after the last."""
-        return int(self.subnet.broadcast_address) + 1 - max(self._ends[1], self.exclude_last)
 
     def _gone(self, taken: Collection[int]) -> Sequence[int]:
         """The numbers between the excluded ends that can't be given, in order."""

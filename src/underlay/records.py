@@ -15,29 +15,32 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from underlay.claims import DIRECTORY as CLAIMS
 from underlay.claims import Claims
 from underlay.cni.errors import IoFailure
-from underlay.locks import exclusive, shared
-from underlay.objects import Object, Route, Rule, as_json, from_json, typed
+from underlay.locks import exclusive, shared_around
+from underlay.objects import Object, Route, Rule, as_json, as_text, from_json, typed
 from underlay.plan import MainDefault, Plan
-from underlay.store import UNREADABLE, Store
+from underlay.store import ENCODER, UNREADABLE, Store, read, write
 from underlay.values import dataclass
 
 FORMAT = 1
 NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 DISPLACED = "displaced.json"
 OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers", "versions", "is_asked")  # fields of a MainDefault
+FIELDS = ("plugin", "network", "container_id", "ifname", "netns", "netns_id", "inputs", "created")
 LATER = ("ipam", "segment", "result", "pod")  # fields that only some records have
 USERS = "users"
 DELEGATES = "underlay:"  # before a container's id: what `underlay` has called other plugins with
 RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
+
+S = TypeVar("S", bound=Store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Record:
         return f"{self.container_id}/{self.name}"
 
 
+@lru_cache(maxsize=256)
 def record_name(network: str, ifname: str, plugin: str) -> str:
     """The name of a record's file: the three parts hold no colon, and a long network name is hashed."""
     name = f"{network}:{ifname}:{plugin}.json"
@@ -133,7 +137,7 @@ class PodRecords(Store):
         return [record for name in self.names() if (record := self.read(name))]
 
     def write(self, record: Record) -> None:
-        self.store(record.name, encode(record))
+        self.store_text(record.name, encode(record))
         self._records[record.name] = record
 
     def delete(self, name: str) -> None:
@@ -154,16 +158,15 @@ class PodRecords(Store):
             return {}
 
     def write_displaced(self, displaced: Displaced) -> None:
-        raw = {
-            dev: {"index": taken.index, "objects": [as_json(obj) for obj in taken.objects]}
-            for dev, taken in displaced.items()
-            if taken.objects
-        }
-        if raw:
+        kept = {dev: taken for dev, taken in displaced.items() if taken.objects}
+        if kept:
+            raw = {
+                dev: {"index": t.index, "objects": list(map(as_json, t.objects))} for dev, t in kept.items()
+            }
             self.store(DISPLACED, raw)
         else:
             self.delete(DISPLACED)
-        self._displaced = {dev: taken for dev, taken in displaced.items() if taken.objects}
+        self._displaced = kept
 
 
 class SegmentRecords(PodRecords):
@@ -176,7 +179,7 @@ class SegmentRecords(PodRecords):
 
     def __init__(self, directory: str) -> None:
         super().__init__(directory)
-        self._users = os.path.join(directory, USERS)
+        self._users = f"{directory}/{USERS}"
 
     def record(self) -> Record | None:
         """The one record, None where there is none or it can't be read."""
@@ -184,8 +187,7 @@ class SegmentRecords(PodRecords):
 
     def _decoded(self, name: str) -> Record | None:
         try:
-            with open(os.path.join(self.directory, name), encoding="utf-8") as file:
-                return _decoded(file.read())
+            return _decoded(read(f"{self.directory}/{name}"))
         except UNREADABLE:
             return None
 
@@ -206,15 +208,18 @@ class SegmentRecords(PodRecords):
     def drop_marker(self, marker: str) -> None:
         """Forgets a user of whom no more is known than that."""
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._users, marker))
+            os.unlink(f"{self._users}/{marker}")
         with suppress(OSError):  # there are others
             os.rmdir(self._users)
 
     def add_user(self, owner: str) -> None:
-        path = os.path.join(self._users, marker_of(owner))
+        path = f"{self._users}/{marker_of(owner)}"
         try:
-            os.makedirs(self._users, mode=0o700, exist_ok=True)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            try:
+                write(path, b"")
+            except FileNotFoundError:  # it is the first
+                os.mkdir(self._users, 0o700)
+                write(path, b"")
         except OSError as error:
             with suppress(OSError):
                 os.rmdir(self._users)
@@ -239,7 +244,7 @@ class Records:
         } | {
             raw["container_id"]
             for name in self.segments(DELEGATES.removesuffix(":"))
-            for raw in Store(os.path.join(self._host, name)).readable()
+            for raw in Store(f"{self._host}/{name}").readable()
             if raw.get("netns_id") == netns_id and "container_id" in raw
         }
 
@@ -253,16 +258,16 @@ class Records:
     def glimpsed(self, container: str) -> PodRecords:
         """The records of a directory that `containers` named, without its lock: to look at, for each file
         is whole, and may be another one by now."""
-        return PodRecords(os.path.join(self._host, container))
+        return PodRecords(f"{self._host}/{container}")
 
     def glimpsed_segment(self, name: str) -> SegmentRecords:
         """The same of a segment."""
-        return SegmentRecords(os.path.join(self._host, name))
+        return SegmentRecords(f"{self._host}/{name}")
 
     @property
     def claims(self) -> Claims:
         """Who has claimed which address on this node."""
-        return Claims(os.path.join(self._host, CLAIMS), self._state)
+        return Claims(f"{self._host}/{CLAIMS}", self._state)
 
     def segments(self, plugin: str) -> list[str]:
         """The segments of that plugin that the node is in."""
@@ -273,29 +278,20 @@ class Records:
 
     def has_segment(self, name: str) -> bool:
         """Whether the node is in that segment, or a call is about to make it so."""
-        return os.path.isdir(os.path.join(self._host, name))
+        return os.path.isdir(f"{self._host}/{name}")
 
-    @contextmanager
-    def segment(self, name: str) -> Iterator[SegmentRecords]:
+    def segment(self, name: str) -> AbstractContextManager[SegmentRecords]:
         """The records of the segment `<plugin>:<name>` under its lock; no container id has a colon."""
-        directory = os.path.join(self._host, name)
-        with exclusive(directory, self._state):
-            segment = SegmentRecords(directory)
-            segment.drop_unfinished()
-            yield segment
+        return _Held(SegmentRecords, f"{self._host}/{name}", self._state)
 
     def delegating(self) -> list[str]:
         """The containers that have a record of what other plugins were called for their NICs."""
         return [name.removeprefix(DELEGATES) for name in self.segments(DELEGATES.removesuffix(":"))]
 
-    @contextmanager
-    def delegates(self, container_id: str) -> Iterator[Store]:
+    def delegates(self, container_id: str) -> AbstractContextManager[Store]:
         """Such records of a container, or of a directory that `delegating` named, under a lock of their
         own: each of the plugins that are called takes the container's."""
-        with exclusive(self._delegates(container_id), self._state):
-            store = Store(self._delegates(container_id))
-            store.drop_unfinished()
-            yield store
+        return _Held(Store, self._delegates(container_id), self._state)
 
     def glimpsed_delegates(self, container_id: str) -> Store:
         """The same without the lock, to look at: each file is whole, and may be another one by now."""
@@ -303,48 +299,66 @@ class Records:
 
     def _delegates(self, container_id: str) -> str:
         fits = len((DELEGATES + container_id).encode()) <= NAME_MAX
-        return os.path.join(self._host, DELEGATES + (container_id if fits else _hashed(container_id)))
+        return f"{self._host}/{DELEGATES}{container_id if fits else _hashed(container_id)}"
 
-    @contextmanager
-    def pod(self, container_id: str) -> Iterator[PodRecords]:
+    def pod(self, container_id: str) -> AbstractContextManager[PodRecords]:
         """The records of a container, or of a directory that `containers` named, under its lock."""
         fits = len(container_id.encode()) <= NAME_MAX
-        directory = os.path.join(self._host, container_id if fits else _hashed(container_id))
-        with exclusive(directory, self._state):
-            pod = PodRecords(directory)
-            pod.drop_unfinished()
-            yield pod
+        directory = f"{self._host}/{container_id if fits else _hashed(container_id)}"
+        return _Held(PodRecords, directory, self._state)
 
-    @contextmanager
-    def sharing(self) -> Iterator[None]:
-        """For calls that add to what all pods of the node share; any number at once."""
-        with shared(self._host, self._state):
-            yield
+    def sharing(self) -> AbstractContextManager[None]:
+        """For calls that add to what all pods of the node share; any number at once. Each holds its pod."""
+        return shared_around(self._host)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """For the call that removes what all pods of the node share."""
-        with exclusive(self._host, self._state):
-            yield
+        return exclusive(self._host, self._state)
 
 
-def encode(record: Record) -> dict[str, Any]:
-    """A record as plain JSON."""
+class _Held(AbstractContextManager[S]):
+    """The files of a directory, under its lock."""
+
+    def __init__(self, kind: Callable[[str], S], directory: str, root: str) -> None:
+        self._kind = kind
+        self._directory = directory
+        self._lock = exclusive(directory, root)
+
+    def __enter__(self) -> S:
+        self._lock.__enter__()
+        try:
+            store = self._kind(self._directory)
+            store.drop_unfinished()
+        except BaseException:
+            self._lock.__exit__()
+            raise
+        return store
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.__exit__()
+
+
+def encode(record: Record) -> str:
+    """A record as plain JSON; its objects have a faster way to become text than the rest."""
     plan = record.plan
-    fields = ("plugin", "network", "container_id", "ifname", "netns", "netns_id", "inputs", "created")
-    return {
+    rest = {
         "format": FORMAT,
-        **{field: getattr(record, field) for field in fields},
-        "plan": {
-            "present": [as_json(obj) for obj in plan.present],
-            "node_rules": [as_json(obj) for obj in plan.node_rules],
-            "defaults": [{name: getattr(default, name) for name in OF_DEFAULT} for default in plan.defaults],
-            "reported": [as_json(obj) for obj in plan.reported],
-            "notes": list(plan.notes),
-        },
+        **{field: getattr(record, field) for field in FIELDS},
         **{field: value for field in LATER if (value := getattr(record, field))},
-        **({"claims": [as_json(claim) for claim in record.claims]} if record.claims else {}),
+        "plan": {
+            "defaults": [{name: getattr(default, name) for name in OF_DEFAULT} for default in plan.defaults],
+            "notes": plan.notes,
+        },
     }
+    claims = f', "claims": {_texts(record.claims)}' if record.claims else ""
+    return (
+        f'{ENCODER.encode(rest).removesuffix("}}")}, "present": {_texts(plan.present)},'
+        f' "node_rules": {_texts(plan.node_rules)}, "reported": {_texts(plan.reported)}}}{claims}}}'
+    )
+
+
+def _texts(objects: Iterable[Object]) -> str:
+    return f"[{', '.join(map(as_text, objects))}]"
 
 
 def decode(raw: dict[str, Any]) -> Record:
@@ -377,9 +391,9 @@ def marker_of(owner: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _decoded(text: str) -> Record:
+def _decoded(text: bytes) -> Record:
     """A segment's record stays the same from pod to pod."""
-    return decode(json.loads(text))
+    return decode(json.loads(text.decode()))
 
 
 def _hashed(text: str) -> str:

@@ -87,7 +87,7 @@ def _make_deadly(effects: int) -> None:
         (subprocess, "run", deadly(subprocess.run)),  # another plugin
         *(
             (os, name, deadly(getattr(os, name)))
-            for name in ("mkdir", "rename", "unlink", "rmdir", "symlink")
+            for name in ("mkdir", "write", "rename", "unlink", "rmdir", "symlink")
         ),
     ):
         setattr(module, name, function)

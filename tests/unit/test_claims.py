@@ -157,6 +157,17 @@ def test_one_is_alone_only_while_nobody_changes_anything(claims: Claims) -> None
             assert not is_second_alone
 
 
+def test_who_enters_a_claim_is_told_whose_it_is_already(claims: Claims, root: Path) -> None:
+    mine, theirs = Claimed("mv_blue", POD), Claimed("mv_blue", OTHER)
+    with claims.sharing():
+        assert claims.enter(A4, mine) is None
+        assert claims.enter(A4, mine) == mine
+        assert claims.enter(A4, theirs) == mine
+        claims.drop(A4)
+        claims.drop(A4)
+    assert not root.exists()
+
+
 def test_an_entry_is_made_although_its_directory_goes_in_the_moment_before(
     claims: Claims, root: Path
 ) -> None:

@@ -138,6 +138,23 @@ def test_one_container_is_changed_by_one_call_at_a_time(
     assert f"process {os.getpid()}" in refused.value.details
 
 
+def test_what_all_pods_share_is_added_to_by_many_and_removed_by_nobody_meanwhile(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.05)
+
+    with (
+        records.pod("c1"),
+        records.sharing(),
+        records.sharing(),
+        pytest.raises(TryAgainLater),
+        records.alone(),
+    ):
+        pass
+    with records.alone():
+        pass
+
+
 def test_many_calls_on_one_container_neither_overlap_nor_leave_anything(
     records: Records, tmp_path: Path
 ) -> None:

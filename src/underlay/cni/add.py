@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from functools import partial
 
-from underlay.cni.attach import make, make_anew, undo, withdraw
+from underlay.cni.attach import digest, make, make_anew, undo, withdraw
 from underlay.cni.errors import CniError
 from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, first_of
@@ -16,11 +14,9 @@ from underlay.cni.request import Json, Request, attachment_in, configured, facts
 from underlay.cni.result import Interface, Result, render
 from underlay.cni.scene import Scene
 from underlay.facts import Facts
-from underlay.objects import LinkAddress, Object, Sysctl, VethPair
+from underlay.objects import LinkAddress, Object, Sysctl, VethPair, quoted
 from underlay.plan import Plan
 from underlay.records import Record
-
-SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
 
 
 def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:
@@ -105,11 +101,13 @@ def _digest(request: Request[C], attachment: Attachment, facts: Facts) -> str:
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
     previous = render(attachment.previous, call.cni_version) if attachment.previous else None
-    seen = [facts.nic.index, sorted(map(str, facts.nic_addresses)), sorted(map(str, facts.node_addresses))]
+    seen: list[int | str] = [facts.nic.index]
+    addresses = [facts.nic_addresses, facts.node_addresses]
     if facts.other:
-        seen += [facts.other.link.index, facts.other.link.mac, sorted(map(str, facts.other.addresses))]
-    text = SORTED.encode([attachment.netns_id, config, previous, seen])
-    return hashlib.sha256(text.encode()).hexdigest()
+        seen += [facts.other.link.index, facts.other.link.mac]
+        addresses.append(facts.other.addresses)
+    found = [sorted(map(quoted, each)) for each in addresses]
+    return digest([attachment.netns_id, config, previous, seen, found])
 
 
 def _reported(obj: Object, result: Result, netns: str) -> Result:

@@ -6,17 +6,15 @@ the record's off first. The record stands before anything is asked for, and goes
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from underlay.cni.attach import make, withdraw
+from underlay.cni.attach import digest, make, withdraw
 from underlay.cni.errors import CniError, InvalidConfig
 from underlay.cni.lease import hold, obtain
 from underlay.cni.phases import Phase
-from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, first_of
+from underlay.cni.plugin import Attachment, C, IpamPlugin, Joining, MainPlugin, Wanted, first_of
 from underlay.cni.probing import Probing, refuse_conflict
 from underlay.cni.request import Json, Request, attachment_in, configured, refuse_own_namespace
 from underlay.cni.result import Result, parse, render
@@ -24,9 +22,11 @@ from underlay.cni.scene import Scene
 from underlay.cni.segment import join, rejoin
 from underlay.cni.unrecorded import withdraw_unrecorded
 from underlay.objects import HOST
+from underlay.plan import Plan
 from underlay.records import Record
 
-Decide = Callable[[Record], tuple[Record, Result]]
+Decided = tuple[Record, Plan, Result]
+Decide = Callable[[Record], Decided]
 NEWEST = "1.1.0"  # in which a result is recorded: nothing is lost
 
 
@@ -58,7 +58,7 @@ def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
     netns_id = request.node.netns_id(call.netns)
     attachment = Attachment(call.container_id, call.ifname, call.network, call.netns, None, netns_id)
     scene = request.scene()
-    result = _recorded(request, attachment, scene, lambda: partial(obtain, wanted, scene=scene))
+    result = _recorded(request, attachment, scene, lambda: partial(_obtained, wanted, scene))
     return render(result, call.cni_version)
 
 
@@ -76,7 +76,7 @@ def _recorded(
     """The answer of an equal ADD, made true again; or of a new one.
 
     `prepared` says what is wrong before what there is is taken off. What it gives writes the record
-    before it does anything, and returns it whole, with the answer.
+    before it does anything, and returns it with the plan and the answer, which it lacks yet.
     """
     inputs = _digest(request, attachment)
     known = scene.pod.read(request.record_name)
@@ -91,8 +91,8 @@ def _recorded(
         first_of(withdraw_unrecorded(attachment, request, scene))
     record = request.record_of(attachment)
     try:
-        record, result = decide(record)
-        record = replace(record, inputs=inputs, result=render(result, NEWEST))
+        record, plan, result = decide(record)
+        record = replace(record, plan=plan, inputs=inputs, result=render(result, NEWEST))
         scene.pod.write(record)
         make(record, scene)
     except BaseException as error:
@@ -118,7 +118,7 @@ def _withdrawn(known: Record, attachment: Attachment, request: Request[C], scene
         return withdraw(known, replace(scene, kernel=host_alone))
 
 
-def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Scene) -> tuple[Record, Result]:
+def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Scene) -> Decided:
     record = replace(record, segment=joining.name)
     scene.pod.write(record)
     member = join(joining, record, scene)
@@ -126,7 +126,12 @@ def _joined(joining: Joining, record: Record, attachment: Attachment, scene: Sce
     addresses = tuple(ip.address.ip for ip in given.ips)
     refuse_conflict(Probing(joining.dev, addresses, {}, joining.for_conflict, None, HOST), scene.kernel)
     plan, result = joining.nic(attachment, given, member)
-    return replace(record, plan=plan), result
+    return record, plan, result
+
+
+def _obtained(wanted: Wanted, scene: Scene, record: Record) -> Decided:
+    record, result = obtain(wanted, record, scene)
+    return record, record.plan, result
 
 
 def _annotations(plugin: MainPlugin[C], config: C, request: Request[C]) -> Mapping[str, str]:
@@ -143,5 +148,4 @@ def _digest(request: Request[C], attachment: Attachment) -> str:
     """Of what a runtime says; what the API says of the pod is asked for once."""
     call = request.call
     config = {key: value for key, value in call.config.items() if key.casefold() != "prevresult"}
-    text = json.dumps([attachment.netns_id, config, call.args], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest([attachment.netns_id, config, call.args])

@@ -6,7 +6,10 @@ deletes it after the last. Whatever happens in between, the record says what to 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from contextlib import nullcontext
+from typing import Any
 
 from underlay.cni.errors import CniError
 from underlay.cni.plugin import first_of
@@ -16,6 +19,13 @@ from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_
 from underlay.objects import LinkAddress, Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
 from underlay.records import PodRecords, Record
+
+SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
+
+
+def digest(inputs: Any) -> str:
+    """The `inputs` of a record; in which order they have their keys makes no difference."""
+    return hashlib.sha256(SORTED.encode(inputs).encode()).hexdigest()
 
 
 def make(record: Record, scene: Scene) -> None:

@@ -79,7 +79,7 @@ def _released(ip: IP, owner: str, store: Claims, kernel: ClaimKernel) -> list[Cn
         # The route first: an entry without a route can be found again, a route without an entry can't.
         failures = kernel.remove([claim_route(ip, found.dev)])
         if not failures:
-            store.release(ip, owner)
+            store.drop(ip)
         return failures
 
 
@@ -222,14 +222,13 @@ class _Call:
         return held
 
     def _reserve(self, ip: IP) -> bool:
-        if self._store.holder(ip) == self._entry:
-            return True  # by an earlier call for this owner, so not for this one to give back
+        """While `sharing` is held."""
         route = claim_route(ip, self._claimant.dev)
         self._made.append(route)  # before: between a system call and the next line a signal may raise
-        if self._store.reserve(ip, self._claimant.dev, self._claimant.owner):
-            return True
-        self._made.remove(route)
-        return False
+        found = self._store.enter(ip, self._entry)
+        if found:
+            self._made.remove(route)  # also where it is of an earlier call for this owner
+        return found in (None, self._entry)
 
     def _yield(self, ip: IP) -> None:
         """Leaves an address to somebody else."""

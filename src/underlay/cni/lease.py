@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import ip_interface
 
 from underlay.claims import CLAIM, claim_route
 from underlay.cni.claim import claim, release
@@ -19,6 +18,7 @@ from underlay.cni.result import IpConfig, Result
 from underlay.cni.scene import Scene
 from underlay.cni.wish import Claimant
 from underlay.objects import HOST, IP, Route
+from underlay.objects.wire import interface
 from underlay.plan import apply
 from underlay.records import Record
 
@@ -40,12 +40,15 @@ def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Reco
             raise
     dev = _link(ipam, scene)
 
+    claimed = record
+
     def remember(claims: tuple[Route, ...]) -> None:
-        scene.pod.write(replace(record, claims=claims))
+        nonlocal claimed
+        claimed = replace(record, claims=claims)
+        scene.pod.write(claimed)
 
     claimant = Claimant(dev, record.owner, ipam.wait)
     ips = claim(ipam.wishes, claimant, scene.node.records.claims, scene.kernel, remember)
-    claimed = replace(record, claims=tuple(claim_route(ip, dev) for ip in ips))
     return claimed, Result(ips=tuple(_on_subnet(ip, ipam) for ip in ips), routes=ipam.routes)
 
 
@@ -70,7 +73,8 @@ def again(ipam: Wanted | Delegated, record: Record, ips: Iterable[IP]) -> Record
 
 def _on_subnet(ip: IP, wanted: Wanted) -> IpConfig:
     subnets = (r.subnet for wish in wanted.wishes for r in wish.ranges)
-    return IpConfig(ip_interface((ip, next(subnet.prefixlen for subnet in subnets if ip in subnet))))
+    # As bytes: an address that is given as one would be written as text and parsed, twice.
+    return IpConfig(interface(ip.packed, next(subnet.prefixlen for subnet in subnets if ip in subnet)))
 
 
 def hold(record: Record, scene: Scene) -> None:

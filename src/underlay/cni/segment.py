@@ -30,9 +30,8 @@ GATEWAYS = "gateways"
 def join(joining: Joining, user: Record, scene: Scene) -> Membership:
     """Makes the node a member, or mends what is missing, and notes `user` as one who needs it."""
     with scene.node.records.segment(joining.name) as segment:
-        inside = replace(scene, pod=segment)
         known = segment.record()
-        member = _recalled(joining, known, scene) or _looked_at(joining, known, segment, inside)
+        member = _recalled(joining, known, scene) or _looked_at(joining, known, segment, scene)
         segment.add_user(user.owner)
         return member
 
@@ -48,6 +47,7 @@ def _recalled(joining: Joining, known: Record | None, scene: Scene) -> Membershi
 
 
 def _looked_at(joining: Joining, known: Record | None, segment: SegmentRecords, scene: Scene) -> Membership:
+    scene = replace(scene, pod=segment)
     memory = scene.node.memory
     changes = memory.changes() if memory else 0
     underlay = underlay_of(joining, scene.kernel)
@@ -81,8 +81,10 @@ def leave(name: str, owner: str, scene: Scene) -> list[CniError]:
     try:
         with scene.node.records.segment(name) as segment:
             segment.drop_user(owner)
+            if segment.has_users():
+                return []
             known = segment.record()
-            if known is None or segment.has_users():
+            if known is None:
                 return []
             return _unmake(known, replace(scene, pod=segment))
     except CniError as error:

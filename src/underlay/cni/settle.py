@@ -33,23 +33,17 @@ def settle_main_default(
     attachment speaks for any more gets back all that it had.
     """
     records = [record for record in pod.all() if record.name != without]
-    has_claims = any(record.plan.defaults for record in records)
-    _forget_those_that_went(pod, kernel, leaving, is_last=not has_claims)
-    if not kernel.has(POD) or not (has_claims or pod.displaced()):
+    claims = [claim for record in records for claim in record.plan.defaults]
+    if not pod.displaced() and all(keeps_anyway(claim, claims) for claim in claims):
         return []
-    families = {version: _claims(version, records) for version in (4, 6)}
-    if not pod.displaced() and all(map(_is_settled, families.values())):
+    _forget_those_that_went(pod, kernel, leaving, is_last=not claims)
+    if not kernel.has(POD) or not (claims or pod.displaced()):
         return []
     return [
         failure
-        for version, claims in families.items()
-        for failure in _settle_family(version, claims, leaving, pod, kernel, log)
+        for version in (4, 6)
+        for failure in _settle_family(version, _claims(version, records), leaving, pod, kernel, log)
     ]
-
-
-def _is_settled(claims: dict[str, MainDefault]) -> bool:
-    """Whether all stays as it is, whoever holds a default."""
-    return all(keeps_anyway(claim, claims.values()) for claim in claims.values())
 
 
 def _settle_family(

@@ -6,11 +6,12 @@ kind is a new file, a name in `Object` below and a row in tests/netns/test_kerne
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from operator import attrgetter
+from json.encoder import encode_basestring_ascii
 from typing import Any, TypeVar, get_args
 
 from underlay.objects.address import Address
@@ -69,7 +70,6 @@ TYPES: dict[str, tuple[type, ...]] = {
     "Network": (IPv4Network, IPv6Network),
     "Network | None": (IPv4Network, IPv6Network, type(None)),
 }
-WRITTEN_AS_TEXT = {IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface}
 KINDS = {kind.__name__: kind for kind in get_args(Object)}
 
 __all__ = [
@@ -99,48 +99,89 @@ __all__ = [
     "Vxlan",
     "Write",
     "as_json",
+    "as_text",
     "from_json",
     "links_of",
     "made_in",
+    "quoted",
     "stands_on",
     "typed",
 ]
 
 
 def as_json(obj: Object) -> dict[str, Any]:
-    """An object as plain JSON: its kind, and the fields that differ from their defaults."""
-    raw = {"kind": type(obj).__name__}
-    read, defaults = _fields(type(obj))  # type: ignore[arg-type]
-    for value, (name, default) in zip(read(obj), defaults, strict=True):
-        if value is not default and (default is MISSING or value != default):
-            raw[name] = _text(value) if type(value) in WRITTEN_AS_TEXT else value
+    """An object as plain JSON."""
+    raw: dict[str, Any] = json.loads(as_text(obj))
     return raw
 
 
+def as_text(obj: Object) -> str:
+    """An object as the text of its JSON: its kind, and the fields that differ from their defaults.
+
+    It is put together here: a record is mostly objects, and by a dictionary of each it would take twice
+    as long.
+    """
+    kind = type(obj)
+    text = f'{{"kind": "{kind.__name__}"'
+    for name, key, default in _written(kind):  # type: ignore[arg-type]
+        value = getattr(obj, name)
+        # An address says that it is not None by an exception that is caught, so it is not asked.
+        if value is not default and (default is MISSING or default is None or value != default):
+            text += key + WRITERS[type(value)](value)
+    return text + "}"
+
+
 @cache
-def _fields(kind: type) -> tuple[Callable[[object], tuple[Any, ...]], tuple[tuple[str, Any], ...]]:
-    """What gives the values of all fields of a dataclass, and their names and defaults; MISSING for none."""
-    names = [field.name for field in fields(kind)]
-    return attrgetter(*names), tuple((field.name, field.default) for field in fields(kind))
+def _written(kind: type) -> tuple[tuple[str, str, Any], ...]:
+    """Of each field its name, what stands before its value, and its default, MISSING for none."""
+    return tuple((field.name, f', "{field.name}": ', field.default) for field in fields(kind))
 
 
-_text = lru_cache(REMEMBERED)(str)
+def quoted(value: IP | Interface | Network) -> str:
+    """An address as the text of its JSON, put together once for those that are the same object, as parsed
+    ones are."""
+    known = _texts.get(id(value))
+    if known is None:
+        if len(_texts) >= REMEMBERED:
+            _texts.clear()
+        known = _texts[id(value)] = value, f'"{value}"'
+    return known[1]
+
+
+# By identity, for to hash an address takes as long as half its text; with the address, so that no other
+# one comes to have that identity.
+_texts: dict[int, tuple[IP | Interface | Network, str]] = {}
+
+
+WRITERS: dict[type, Callable[[Any], str]] = {
+    tuple: json.dumps,
+    str: encode_basestring_ascii,
+    Ns: encode_basestring_ascii,
+    int: repr,
+    bool: {False: "false", True: "true"}.__getitem__,
+    **dict.fromkeys(
+        (IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface), quoted
+    ),
+}
 
 
 def from_json(raw: dict[str, Any]) -> Object:
     """The object that `as_json` wrote; KeyError, TypeError or ValueError where it did not."""
-    kind: type[Object] = KINDS[raw["kind"]]
-    parse = {"ns": Ns, **getattr(kind, "PARSE", {})}
-    values = {k: v for k, v in raw.items() if k != "kind"}
-    for name in parse.keys() & values.keys():
-        values[name] = _parsed(parse[name], values[name])
+    values = dict(raw)
+    kind: type[Object] = KINDS[values.pop("kind")]
+    for name, parse in _parsers(kind):  # type: ignore[arg-type]
+        value = values.get(name)
+        if isinstance(value, str):
+            values[name] = _parsed_text(parse, value)
+        elif value is not None:
+            values[name] = parse(value)
     return typed(kind, values)
 
 
-def _parsed(parse: Callable[[Any], Any], raw: Any) -> Any:
-    if isinstance(raw, str):
-        return _parsed_text(parse, raw)
-    return None if raw is None else parse(raw)
+@cache
+def _parsers(kind: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """What makes the values of a dataclass's fields of plain JSON, for those that are not plain."""
+    return tuple({"ns": Ns, **getattr(kind, "PARSE", {})}.items())
 
 
 @lru_cache(REMEMBERED)
