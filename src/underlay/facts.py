@@ -60,7 +60,7 @@ class Facts:
 
     `node_addresses` are all global addresses of the host namespace but kube-ipvs0's, in the kernel's
     order; `node_sources` gives for a pod address the address by which the node reaches it.
-    `pod_routes` are the pod's unicast routes that are not ours, those of main also that we have taken out of it.
+    `pod_routes` are the pod's unicast routes that are not ours, also those that we have taken out of main.
     `siblings` are the plans of the pod's other attachments, `other` the NIC that the plugin asked for.
     """
 

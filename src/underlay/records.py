@@ -11,7 +11,6 @@ with is in `underlay:<container id>/`, which is a lock of its own.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from typing import Any, TypeVar
 from underlay.claims import DIRECTORY as CLAIMS
 from underlay.claims import Claims
 from underlay.cni.errors import IoFailure
+from underlay.digest import sha256
 from underlay.locks import exclusive, shared_around
 from underlay.objects import Object, Route, Rule, as_json, as_text, from_json, typed
 from underlay.plan import MainDefault, Plan
@@ -397,4 +397,4 @@ def _decoded(text: bytes) -> Record:
 
 
 def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
+    return sha256(text.encode()).hexdigest()[:40]

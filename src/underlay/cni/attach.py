@@ -6,7 +6,6 @@ deletes it after the last. Whatever happens in between, the record says what to 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import nullcontext
 from typing import Any
@@ -16,6 +15,7 @@ from underlay.cni.plugin import first_of
 from underlay.cni.probing import Probing, refuse_silent_gateways
 from underlay.cni.scene import Scene
 from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_default
+from underlay.digest import sha256
 from underlay.objects import LinkAddress, Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
 from underlay.records import PodRecords, Record
@@ -25,7 +25,7 @@ SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
 
 def digest(inputs: Any) -> str:
     """The `inputs` of a record; in which order they have their keys makes no difference."""
-    return hashlib.sha256(SORTED.encode(inputs).encode()).hexdigest()
+    return sha256(SORTED.encode(inputs).encode()).hexdigest()
 
 
 def make(record: Record, scene: Scene) -> None:

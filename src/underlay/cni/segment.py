@@ -7,7 +7,6 @@ changed where that can be done under living pods, but never torn down.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from underlay.cni.errors import CniError, InvalidConfig, TryAgainLater
 from underlay.cni.lease import again, give_back, give_back_all_of, hold, obtain, reserve_again
 from underlay.cni.plugin import Delegated, Joining, Membership, Node, NodeKernel, first_of
 from underlay.cni.scene import Scene
+from underlay.digest import sha256
 from underlay.facts import Interface, Underlay
 from underlay.objects import Object, links_of
 from underlay.plan import Applied, Plan, apply, missing, revert, take_back
@@ -175,7 +175,7 @@ def _made(joining: Joining, underlay: Underlay, scene: Scene) -> Membership:
 
 def _hashed(text: str) -> str:
     """Short: an IPAM that serves the whole cluster has to tell the nodes from each other."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return sha256(text.encode()).hexdigest()[:8]
 
 
 def _with_gateways(joining: Joining, record: Record, scene: Scene) -> tuple[Record, tuple[Interface, ...]]:
