@@ -108,15 +108,15 @@ class Calls:
             return
         if wire.has_gone(client):  # while it waited for its turn
             raise wire.Gone
-        code = self._carried_out(asked, descriptors, client, phases)
+        code = self._called(asked, descriptors, client, phases)
         if self._meter:
             verb = asked.env.get("CNI_COMMAND", "")
             self._meter.called(asked.plugin, verb, code, phases.seconds)
 
-    def _carried_out(
+    def _called(
         self, asked: wire.Asked, descriptors: Sequence[int], client: socket.socket, phases: Phases
     ) -> int:
-        """The code of the error, 0 for none."""
+        """Makes the call; the code of its error, 0 for none."""
         host = None
         try:
             node = CallNode(asked, descriptors, client, self._state, self._clusters)
@@ -140,7 +140,7 @@ class Calls:
         return failure.code
 
     def _carry_out(self, request: Request[Any], asked: wire.Asked, client: socket.socket) -> int:
-        """What is left to do after the answer is done after it."""
+        """The same. What is left to do after the answer is done after it."""
         failure = answer = None
         try:
             answer = carry_out(request)
