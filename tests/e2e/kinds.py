@@ -13,6 +13,8 @@ from underlay.lab.scenario import Deployment, Nic, Scenario, Scene
 from underlay.lab.scenarios import veth, vxlan
 from underlay.plugins.choice import NETWORK_NAME
 
+LAST_OF_24 = 255  # the number of a /24's broadcast address
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -47,9 +49,25 @@ def _blue_and_green(cluster: Cluster) -> Json:
     return {**blue, "name": "vxlan", "plugins": [plugin | both]}
 
 
+def _with_one_address_for_each(cluster: Cluster) -> Json:
+    """No IPv4 address is left over: nodes that did not know of each other would draw the same ones."""
+    found = _blue_and_green(cluster)
+    (plugin,) = found["plugins"]
+    needed = {
+        name: len(cluster.nodes) + sum(nic.network == name for nic in vxlan.scene(cluster).nics)
+        for name in ("blue", "green")
+    }
+    vxlans = [
+        each | {"excludeFirst": LAST_OF_24 - needed[each["name"]], "excludeLast": 1}
+        for each in plugin["vxlans"]
+    ]
+    return {**found, "plugins": [plugin | {"vxlans": vxlans}]}
+
+
 def _network_name(_here: Deployment, nics: Sequence[Nic]) -> Mapping[str, str]:
     return {NETWORK_NAME: nics[0].network}
 
 
 VETH = Kind(replace(veth.SCENARIO, scene=_two_pods, rows=veth.first_nic_rows), _behind_macvlan, _nothing)
 VXLAN = Kind(vxlan.SCENARIO, _blue_and_green, _network_name)
+SCARCE = Kind(replace(vxlan.SCENARIO, name="scarce"), _with_one_address_for_each, _network_name)

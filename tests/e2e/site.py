@@ -98,6 +98,7 @@ class Site:
         refuse_spoofing([node])
         if self.kind.scenario.routed:
             routing.withdraw(self.cluster)
+            self._spread()  # before its pods draw addresses again, which may be those of another node's
         self.start(node)
 
     def renew(self, node: Node, *pods: str) -> None:
@@ -105,9 +106,13 @@ class Site:
         with ThreadPoolExecutor(len(pods)) as pool:
             list(pool.map(self.node(node).pods.renew, pods))
         if self.kind.scenario.routed:
-            for each in self.nodes:
-                routing.spread(self.cluster, each)
+            self._spread()
         serve(self.cluster.nodes, self.here.services)
+
+    def _spread(self) -> None:
+        """Gives everybody routes to what each node claims."""
+        for each in self.nodes:
+            routing.spread(self.cluster, each)
 
     def addresses(self, *pods: str) -> list[str]:
         """All that these have on eth0."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kinds import VETH, VXLAN
+from tests.e2e.kinds import SCARCE, VETH, VXLAN
 from tests.e2e.site import BOTH_WAYS, PREFIX, STATE_DIR, Site, running, wrong
 from underlay.lab.lab import Lab
 from underlay.lab.namespace import named
@@ -22,7 +22,7 @@ from underlay.lab.traces import Traces
 
 @pytest.mark.parametrize(
     ("kind", "way"),
-    [(VETH, "process"), (VXLAN, "process"), (VXLAN, "agent")],
+    [(VETH, "process"), (VXLAN, "process"), (VXLAN, "agent"), (SCARCE, "agent")],
     ids=str,
     indirect=True,
 )  # and of VETH with an agent in test_pods_at_rest.py

@@ -32,22 +32,23 @@ class UnderContainerd:
     annotations: Annotations
 
     def attach(self, here: Deployment) -> None:
-        """All pods at once, as a kubelet starts them."""
+        """All pods at once, as kubelets start them.
+
+        In a routed scenario node by node: each has to know what the others have claimed, and nobody else
+        tells it. Of 254 addresses two nodes draw the same one every now and then.
+        """
         made = by_pod(here.scene.nics)
-        with ThreadPoolExecutor(len(made)) as pool:
-            list(pool.map(lambda pod: self._run(here, pod), made))
-        if here.scenario.routed:
-            self.spread(here)
+        if not here.scenario.routed:
+            self._run_all(here, made)
+            return
+        for node in self.pods:
+            self._run_all(here, [pod for pod in made if pod[0].node == node])
+            routing.spread(here.cluster, node)
 
     def detach(self, here: Deployment) -> None:
         gone = by_pod(here.scene.nics)
         with ThreadPoolExecutor(len(gone)) as pool:
             list(pool.map(lambda pod: self._of(pod[0]).remove(pod[0].pod.name), gone))
-
-    def spread(self, here: Deployment) -> None:
-        """Gives the others routes to what the nodes claim."""
-        for node in self.pods:
-            routing.spread(here.cluster, node)
 
     def addresses(self, here: Deployment, nic: Nic) -> Addresses:
         found = nics(nic.pod.netns).get(nic.ifname, {})
@@ -65,6 +66,10 @@ class UnderContainerd:
             for sandbox in pods.all():
                 if (netns := pods.netns(sandbox.name)) in asked:
                     yield netns, _command(pods, sandbox.name)
+
+    def _run_all(self, here: Deployment, made: Sequence[Sequence[Nic]]) -> None:
+        with ThreadPoolExecutor(len(made)) as pool:
+            list(pool.map(lambda pod: self._run(here, pod), made))
 
     def _run(self, here: Deployment, pod: Sequence[Nic]) -> None:
         self._of(pod[0]).run(pod[0].pod.name, self.annotations(here, pod))
