@@ -141,6 +141,7 @@ class Netlink(Namespaces):
 
     def remove(self, objects: Iterable[Object]) -> list[CniError]:
         failures = self._send_each((obj, obj.remove) for obj in objects if obj.ns in self._netns)
+        self._indexes.clear()  # time has passed for who waited meanwhile: a link may be another one by now
         self._untouched.clear()
         return failures
 
