@@ -556,6 +556,17 @@ class Unlucky(NodeKernel):
         return self.chosen
 
 
+def test_the_nodes_end_of_a_pair_is_born_up(real: NodeKernel, namespaces: tuple[int, int]) -> None:
+    """And is not brought up once more; the other end can't be, before it has one to speak with."""
+    near, far = UP
+
+    apply([PAIR], real)
+
+    assert (found(near, namespaces), found(far, namespaces)) == (near, None)
+    assert real.add([near]) == [Added()]
+    assert real.add([near]) == [Found(near)]
+
+
 @pytest.mark.parametrize("index", [1, 199, 201], ids=["both", "in the pod", "on the node"])
 def test_a_pair_with_an_index_that_is_taken_gets_others(namespaces: tuple[int, int], index: int) -> None:
     host, pod = namespaces
@@ -568,6 +579,7 @@ def test_a_pair_with_an_index_that_is_taken_gets_others(namespaces: tuple[int, i
 
         assert applied.added == (PAIR, *UP, *routes)
     assert found(PAIR, namespaces) == PAIR
+    assert [found(up, namespaces) for up in UP] == [*UP]
 
 
 def test_a_link_whose_index_is_taken_gets_another(namespaces: tuple[int, int]) -> None:

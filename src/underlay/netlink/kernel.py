@@ -16,7 +16,7 @@ from underlay.netlink.namespaces import GONE, Namespaces, index_in
 from underlay.netlink.pool import SocketPool
 from underlay.netlink.socket import Refused
 from underlay.objects import Ns, Object, Request, Route, View, Write, links_of, made_in, stands_on
-from underlay.objects.link import is_new_link
+from underlay.objects.link import brings_up, is_new_link
 from underlay.objects.wire import EXCL, IFINFO, RTM_DELLINK, Message, ifinfo
 from underlay.plan import Added, Changed, Found, Outcome, gives_way
 
@@ -44,6 +44,7 @@ class Netlink(Namespaces):
         self._background = background
         self._untouched: set[tuple[Ns, str]] = set()  # links that were made, and no setting of theirs since
         self._touched: set[tuple[Ns, str]] = set()  # those that will have one when the batch has been sent
+        self._born_up: set[tuple[Ns, str]] = set()  # links that were made, and up from the first
 
     def add(self, objects: Sequence[Object]) -> list[Outcome]:
         """A run is what can share one datagram: sent to one namespace, up to a link that the rest needs."""
@@ -55,6 +56,9 @@ class Netlink(Namespaces):
                 break
             try:
                 request = obj.add(self)
+                if self._born_up and self._is_born_so(obj, request):
+                    outcomes.append(ADDED)
+                    continue
                 is_made = isinstance(request, Message) and request.flags & EXCL
                 old = None if is_made else self._setting(obj, request)
             except CniError as error:
@@ -76,6 +80,15 @@ class Netlink(Namespaces):
         answers = iter(self._make(ns, batch))
         return [next(answers) if outcome is None else outcome for outcome in outcomes]
 
+    def _is_born_so(self, obj: Object, request: Request) -> bool:
+        """Whether a request is the first to bring up a link that is up since it was made."""
+        link = stands_on(obj)
+        if link not in self._born_up or not isinstance(request, Message) or not brings_up(request):
+            return False
+        self._born_up.remove(link)
+        self._touched.add(link)
+        return True
+
     def _setting(self, obj: Object, request: Request) -> Object | None:
         """What is there of an object that is changed and not made: a setting.
 
@@ -87,11 +100,11 @@ class Netlink(Namespaces):
         return obj.found(self)
 
     def _make(self, ns: Ns, batch: Sequence[Sent]) -> list[Outcome]:
+        self._untouched -= self._touched
+        self._touched.clear()
         if not batch:
             return []
         refusals = self._send(ns, [request for _, request, _ in batch])
-        self._untouched -= self._touched
-        self._touched.clear()
         obj, request, _ = batch[-1]
         if is_new_link(request):
             refusals[-1] = self._made_link(obj, request, refusals[-1])
@@ -110,6 +123,8 @@ class Netlink(Namespaces):
             (refused,) = self._send(made_in(obj), [request])
         if refused is None:
             self._untouched.update(links)
+            if brings_up(request):
+                self._born_up.add(links[0])
             for link in links:
                 self._indexes.pop(link, None)  # of an earlier link of that name
             self._indexes.update(chosen)
@@ -143,6 +158,7 @@ class Netlink(Namespaces):
         failures = self._send_each((obj, obj.remove) for obj in objects if obj.ns in self._netns)
         self._indexes.clear()  # time has passed for who waited meanwhile: a link may be another one by now
         self._untouched.clear()
+        self._born_up.clear()
         return failures
 
     def restore(self, routes: Iterable[Route]) -> list[CniError]:

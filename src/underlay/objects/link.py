@@ -94,6 +94,11 @@ def is_new_link(request: Message) -> bool:
     return request.type == RTM_NEWLINK and bool(request.flags & EXCL)
 
 
+def brings_up(request: Message) -> bool:
+    """Whether a request brings a link up, one that it makes or one that is there."""
+    return request.type == RTM_NEWLINK and bool(IFINFO.unpack_from(request.body)[3] & IFF_UP)
+
+
 def is_setting(request: Message) -> bool:
     """Whether a RTM_NEWLINK changes settings of one link and whether it is up: no other link feels that."""
     size = len(request.body) - IFINFO.size

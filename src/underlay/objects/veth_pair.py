@@ -9,6 +9,7 @@ from underlay.objects.place import HOST, POD, Ns, Request, View, on
 from underlay.objects.wire import (
     CREATE,
     EXCL,
+    IFF_UP,
     IFINFO,
     IFLA_ADDRESS,
     IFLA_IFNAME,
@@ -68,17 +69,17 @@ class VethPair:
         # that of the peer only beside one of the other end, and never an equal one: then a change of the
         # link's state would wait for up to a second, as for hardware.
         index = view.new_index()
-        peer = self._end(index + 1, self.pod_dev, self.pod_mac)
+        peer = self._end(index + 1, 0, self.pod_dev, self.pod_mac)  # born up it would have no other end yet
         peer += number(IFLA_NET_NS_FD, view.netns_fd(POD))
-        body = self._end(index, self.host_dev, self.host_mac)
+        body = self._end(index, IFF_UP, self.host_dev, self.host_mac)
         body += linkinfo("veth", attribute(VETH_INFO_PEER, peer))
         return Message(RTM_NEWLINK, CREATE | EXCL, body)
 
-    def _end(self, index: int, dev: str, mac: str) -> bytes:
+    def _end(self, index: int, flags: int, dev: str, mac: str) -> bytes:
         mtu = NUMBER.size, IFLA_MTU, self.mtu
         # One queue an end: without these the kernel runs two synchronize_rcu_expedited.
         queues = NUMBER.size, IFLA_NUM_TX_QUEUES, 1, NUMBER.size, IFLA_NUM_RX_QUEUES, 1
-        end = END.pack(0, 0, index, 0, 0, *mtu, *queues)
+        end = END.pack(0, 0, index, flags, flags, *mtu, *queues)
         return end + text(IFLA_IFNAME, dev) + attribute(IFLA_ADDRESS, mac_bytes(mac))
 
     def replace(self, view: View) -> list[tuple[Ns, Request]]:
