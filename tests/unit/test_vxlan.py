@@ -126,9 +126,7 @@ def test_the_nic_of_a_pod() -> None:
     assert commands(plan) == [
         "host: ip link add eth0 netns POD link vx_blue address 02:c4:93:4e:e0:34 mtu 1450"
         " type macvlan mode bridge",
-        "pod:  sysctl -w net.ipv4.conf.eth0.arp_notify=1",
         "pod:  sysctl -w net.ipv6.conf.eth0.disable_ipv6=0",
-        "pod:  sysctl -w net.ipv6.conf.eth0.ndisc_notify=1",
         "pod:  ip addr add 10.66.0.9/24 dev eth0",
         "pod:  ip -6 addr add fd00:66::9/64 dev eth0 nodad",
         "pod:  ip link set dev eth0 up",

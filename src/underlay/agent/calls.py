@@ -148,6 +148,7 @@ class Calls:
             failure = _error_of(error)
         try:
             self._reply(asked, client, failure, answer)
+            os.sched_yield()  # who gets it may wait on this very processor for what follows to end
         finally:
             finish(request)
         return failure.code if failure else 0

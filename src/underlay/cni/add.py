@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from underlay.cni.attach import digest, make, make_anew, undo, withdraw
 from underlay.cni.errors import CniError
 from underlay.cni.phases import Phase
 from underlay.cni.plugin import Attachment, C, ChainedPlugin, first_of
-from underlay.cni.probing import Probing, refuse_conflict, refuse_silent_gateways
+from underlay.cni.probing import refuse_conflict, refuse_silent_gateways
 from underlay.cni.request import Json, Request, attachment_in, configured, facts_for, previous_of
 from underlay.cni.result import Interface, Result, render
 from underlay.cni.scene import Scene
@@ -65,17 +64,8 @@ def _recorded(
     make_anew(record, probing, scene)
     if probing and probing.addresses:
         own = (obj.mac for obj in record.plan.present if isinstance(obj, LinkAddress))
-        request.afterwards.append(partial(_announce, probing, next(own, facts.nic.mac), request))
+        request.announce_afterwards(next(own, facts.nic.mac), probing.addresses)
     return record
-
-
-def _announce(probing: Probing, mac: str, request: Request[C]) -> None:
-    """Makes a reused address reachable at once; what is attached stays so where that fails."""
-    try:
-        with request.node.kernel(request.call.netns) as kernel:
-            kernel.announce(probing.dev, mac, probing.addresses)
-    except CniError as error:
-        request.log.event("announce", "warning", message=error.msg)
 
 
 def _undone(known: Record, attachment: Attachment, request: Request[C], scene: Scene) -> list[CniError]:

@@ -43,8 +43,18 @@ def add_nic(plugin: MainPlugin[C], request: Request[C]) -> Json:
         joining = plugin.choose(config, request.call, _annotations(plugin, config, request))
         return lambda record: _joined(joining, record, attachment, scene)
 
-    result = _recorded(request, attachment, scene, prepared)
+    result, is_new = _recorded(request, attachment, scene, prepared)
+    if is_new:
+        _announce_afterwards(result, request)
     return render(result, request.call.cni_version)
+
+
+def _announce_afterwards(result: Result, request: Request[C]) -> None:
+    """Not by the link as it comes up: the kernel makes a copy for each NIC beside it, and ADD would wait."""
+    call = request.call
+    mac = next(nic.mac for nic in result.interfaces if nic.name == call.ifname and nic.sandbox)
+    addresses = result.addresses_of(call.ifname, call.netns)
+    request.announce_afterwards(mac, tuple(ip.address.ip for ip in addresses))
 
 
 def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
@@ -58,7 +68,7 @@ def add_addresses(plugin: IpamPlugin[C], request: Request[C]) -> Json:
     netns_id = request.node.netns_id(call.netns)
     attachment = Attachment(call.container_id, call.ifname, call.network, call.netns, None, netns_id)
     scene = request.scene()
-    result = _recorded(request, attachment, scene, lambda: partial(_obtained, wanted, scene))
+    result, _ = _recorded(request, attachment, scene, lambda: partial(_obtained, wanted, scene))
     return render(result, call.cni_version)
 
 
@@ -72,8 +82,8 @@ def _usable(config: C | None, plugin: str) -> C:
 
 def _recorded(
     request: Request[C], attachment: Attachment, scene: Scene, prepared: Callable[[], Decide]
-) -> Result:
-    """The answer of an equal ADD, made true again; or of a new one.
+) -> tuple[Result, bool]:
+    """The answer of an equal ADD, made true again; or of a new one, and whether it is that.
 
     `prepared` says what is wrong before what there is is taken off. What it gives writes the record
     before it does anything, and returns it with the plan and the answer, which it lacks yet.
@@ -81,7 +91,7 @@ def _recorded(
     inputs = _digest(request, attachment)
     known = scene.pod.read(request.record_name)
     if known and known.inputs == inputs and _is_made_again(known, scene):
-        return parse(known.result, NEWEST, where="the record's result")
+        return parse(known.result, NEWEST, where="the record's result"), False
     request.phases.enter(Phase.PLAN)
     decide = prepared()
     request.phases.enter(Phase.APPLY)
@@ -100,7 +110,7 @@ def _recorded(
         for failure in withdraw(left or record, scene):
             error.add_note(f"and taking it back failed: {failure.msg}")
         raise
-    return result
+    return result, True
 
 
 def _is_made_again(known: Record, scene: Scene) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import field, replace
+from functools import partial
 from typing import Any, Generic
 
 from underlay.cni.call import VALID_ATTACHMENTS, Call
@@ -17,7 +18,7 @@ from underlay.cni.result import Result, parse
 from underlay.cni.scene import Scene
 from underlay.facts import Facts
 from underlay.log import Log
-from underlay.objects import POD, Route
+from underlay.objects import IP, POD, Route
 from underlay.plan import Plan
 from underlay.records import Record, record_name
 from underlay.store import ENCODER
@@ -76,6 +77,18 @@ class Request(Generic[C]):
         pod = self.until_answered.enter_context(self.node.records.pod(self.call.container_id))
         self.node.refuse_abandoned()
         return Scene(self.node, kernel, pod, self.log, self.call.path)
+
+    def announce_afterwards(self, mac: str, addresses: tuple[IP, ...]) -> None:
+        """Makes reused addresses of the NIC reachable at once, when the answer is out."""
+        self.afterwards.append(partial(self._announce, mac, addresses))
+
+    def _announce(self, mac: str, addresses: tuple[IP, ...]) -> None:
+        """What is attached stays so where that fails."""
+        try:
+            with self.node.kernel(self.call.netns) as kernel:
+                kernel.announce(self.call.ifname, mac, addresses)
+        except CniError as error:
+            self.log.event("announce", "warning", message=error.msg)
 
 
 @dataclass(frozen=True, slots=True)

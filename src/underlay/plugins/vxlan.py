@@ -231,11 +231,8 @@ def nic_mac(pod: Attachment) -> str:
 
 
 def _pod_end(nic: Macvlan, ips: Sequence[IpConfig]) -> Iterator[Object]:
-    """Set while it is down: coming up, it tells everybody by whose MAC its addresses are now."""
-    yield Sysctl(POD, 4, nic.dev, "arp_notify", 1)
     if any(ip.address.version == 6 for ip in ips):
         yield Sysctl(POD, 6, nic.dev, "disable_ipv6", 0)
-        yield Sysctl(POD, 6, nic.dev, "ndisc_notify", 1)
     for ip in ips:
         yield Address(POD, nic.dev, ip.address, nodad=ip.address.version == 6)
     yield LinkUp(POD, nic.dev)
