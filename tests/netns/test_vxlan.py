@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -95,6 +96,18 @@ def test_an_equal_add_gives_the_same_answer_and_changes_nothing(site: Site) -> N
     assert pod.add() == first
     assert before.changes() == []
     pod.call("CHECK", prevResult=first)
+
+
+def test_reused_addresses_are_announced_so_that_everybody_finds_them_at_once(site: Site) -> None:
+    asked = ["10.66.0.77", "fd00:66::77"]
+    other, reused = site.pod("a", 1), site.nic("b")
+    for ip in asked:
+        other.pod.netns.ip(f"neigh replace {ip} lladdr 02:00:00:00:00:99 dev eth0 nud reachable")
+
+    reused.call("ADD", runtimeConfig={"ips": asked})
+
+    for version, ip in zip(VERSIONS, asked, strict=True):
+        assert seen(other.pod.netns, reused.pod.netns, ip_address(ip)) == other.address(version)
 
 
 def test_a_check_names_what_is_gone(site: Site) -> None:
