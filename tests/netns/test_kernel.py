@@ -117,7 +117,6 @@ EVERY_KIND: list[Object] = [
     Sysctl(POD, 4, "veth0", "proxy_arp", 1),
     Sysctl(POD, 6, "veth0", "disable_ipv6", 1),
     Sysctl(POD, 6, "veth0", "accept_ra_defrtr", 0),
-    Sysctl(POD, 6, "veth0", "ndisc_notify", 1),
     LinkAddress(POD, "veth0", MAC),
     TxQueueLen(POD, "veth0", 250),
     Neigh(HOST, A4, MAC, PAIR.host_dev),

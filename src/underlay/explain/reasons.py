@@ -31,7 +31,6 @@ SETTINGS = {
     "rp_filter": "what comes in here may be answered by another way",
     "disable_ipv6": "runtimes may have switched IPv6 off",
     "arp_notify": "neighbours learn at once whose MAC an address has now",
-    "ndisc_notify": "neighbours learn at once whose MAC an address has now",
     "forwarding": "the node is the router of its pods",
     "send_redirects": "pods are not sent past their node",
     "addr_gen_mode": "this link speaks for nobody by itself",

@@ -28,7 +28,6 @@ IPV6_PLACES = {
     "forwarding": 0,
     "accept_ra_defrtr": 17,
     "disable_ipv6": 26,
-    "ndisc_notify": 29,
     "addr_gen_mode": 47,
 }
 BY_FILE = {"forwarding"}
