@@ -98,11 +98,12 @@ class Site:
         refuse_spoofing([node])
         if self.kind.scenario.routed:
             routing.withdraw(self.cluster)
-            self._spread()  # before its pods draw addresses again, which may be those of another node's
         self.start(node)
 
     def renew(self, node: Node, *pods: str) -> None:
         """Gives pods of a node another sandbox each, and tells everybody where they are now."""
+        if self.kind.scenario.routed:
+            self._spread()  # after a reboot the node has not heard which addresses are another one's
         with ThreadPoolExecutor(len(pods)) as pool:
             list(pool.map(self.node(node).pods.renew, pods))
         if self.kind.scenario.routed:

@@ -340,7 +340,7 @@ def test_check_names_each_thing_that_is_lost(site: Site, node: Inside) -> None:
             pod.run("CHECK", node)
 
     assert set(lost) == {Address, Fdb, LinkUp, Route, Rule, Sysctl}
-    assert len(lost) > 25
+    assert len(lost) > 23
 
 
 @pytest.mark.parametrize("obj", [Macvlan, Vxlan])
