@@ -13,97 +13,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from underlay.claims import DIRECTORY as CLAIMS
 from underlay.claims import Claims
 from underlay.cni.errors import IoFailure
-from underlay.digest import sha256
 from underlay.locks import exclusive, shared_around
-from underlay.objects import Object, Route, Rule, as_json, as_text, from_json, typed
-from underlay.plan import MainDefault, Plan
-from underlay.store import ENCODER, UNREADABLE, Store, read, write
-from underlay.values import dataclass
+from underlay.objects import as_json, from_json
+from underlay.record import NAME_MAX, RECORD, Displaced, Record, Taken, decode, encode, hashed
+from underlay.store import UNREADABLE, Store, read, write
 
-FORMAT = 1
-NAME_MAX = 255  # bytes in a file name, of which the record's own ending takes some
 DISPLACED = "displaced.json"
-OF_DEFAULT = ("dev", "migrate", "takes_over", "prefers", "versions", "is_asked")  # fields of a MainDefault
-FIELDS = ("plugin", "network", "container_id", "ifname", "netns", "netns_id", "inputs", "created")
-LATER = ("ipam", "segment", "result", "pod")  # fields that only some records have
 USERS = "users"
 DELEGATES = "underlay:"  # before a container's id: what `underlay` has called other plugins with
-RECORD = re.compile(r"([^:]+):([^:]+):([^:]+)\.json")  # network, ifname, plugin
 
 S = TypeVar("S", bound=Store)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What was taken away from a NIC to be put back: defaults of the main table, settings.
-
-    `index` is the NIC's in the pod: a later one of the same name has another, and gets none of it.
-    """
-
-    index: int
-    objects: tuple[Object, ...]
-
-
-Displaced = dict[str, Taken]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One attachment of one plugin. `inputs` is the digest of all that the plan was made from, "" while
-    that is not known yet.
-
-    `netns` is the pod's namespace, as path and as identity. `created` is in seconds since the epoch.
-    `claims` are the addresses that were claimed for it, `ipam` is the configuration that another IPAM
-    plugin was called with, `segment` the one it is in, `result` what its ADD answers. `pod` is namespace
-    and name of the pod, "" where the runtime has not said.
-    """
-
-    plugin: str
-    network: str
-    container_id: str
-    ifname: str
-    netns: str
-    netns_id: str
-    inputs: str
-    created: int
-    plan: Plan
-    claims: tuple[Route, ...] = ()
-    ipam: dict[str, Any] = field(default_factory=dict)
-    segment: str = ""
-    result: dict[str, Any] = field(default_factory=dict)
-    pod: str = ""
-
-    def __str__(self) -> str:
-        """The attachment as a person looks for it."""
-        container = f"container {self.container_id}"
-        whose = f"{self.pod}, {container}" if self.pod else container
-        return f"{self.ifname} of {whose}, in {self.network}"
-
-    @property
-    def name(self) -> str:
-        return record_name(self.network, self.ifname, self.plugin)
-
-    @property
-    def owner(self) -> str:
-        """Whose a claim or a place in a segment is."""
-        return f"{self.container_id}/{self.name}"
-
-
-@lru_cache(maxsize=256)
-def record_name(network: str, ifname: str, plugin: str) -> str:
-    """The name of a record's file: the three parts hold no colon, and a long network name is hashed."""
-    name = f"{network}:{ifname}:{plugin}.json"
-    return name if len(name.encode()) <= NAME_MAX - 4 else f"{_hashed(network)}:{ifname}:{plugin}.json"
 
 
 class PodRecords(Store):
@@ -299,12 +226,12 @@ class Records:
 
     def _delegates(self, container_id: str) -> str:
         fits = len((DELEGATES + container_id).encode()) <= NAME_MAX
-        return f"{self._host}/{DELEGATES}{container_id if fits else _hashed(container_id)}"
+        return f"{self._host}/{DELEGATES}{container_id if fits else hashed(container_id)}"
 
     def pod(self, container_id: str) -> AbstractContextManager[PodRecords]:
         """The records of a container, or of a directory that `containers` named, under its lock."""
         fits = len(container_id.encode()) <= NAME_MAX
-        directory = f"{self._host}/{container_id if fits else _hashed(container_id)}"
+        directory = f"{self._host}/{container_id if fits else hashed(container_id)}"
         return _Held(PodRecords, directory, self._state)
 
     def sharing(self) -> AbstractContextManager[None]:
@@ -338,63 +265,12 @@ class _Held(AbstractContextManager[S]):
         self._lock.__exit__()
 
 
-def encode(record: Record) -> str:
-    """A record as plain JSON; its objects have a faster way to become text than the rest."""
-    plan = record.plan
-    rest = {
-        "format": FORMAT,
-        **{field: getattr(record, field) for field in FIELDS},
-        **{field: value for field in LATER if (value := getattr(record, field))},
-        "plan": {
-            "defaults": [{name: getattr(default, name) for name in OF_DEFAULT} for default in plan.defaults],
-            "notes": plan.notes,
-        },
-    }
-    claims = f', "claims": {_texts(record.claims)}' if record.claims else ""
-    return (
-        f'{ENCODER.encode(rest).removesuffix("}}")}, "present": {_texts(plan.present)},'
-        f' "node_rules": {_texts(plan.node_rules)}, "reported": {_texts(plan.reported)}}}{claims}}}'
-    )
-
-
-def _texts(objects: Iterable[Object]) -> str:
-    return f"[{', '.join(map(as_text, objects))}]"
-
-
-def decode(raw: dict[str, Any]) -> Record:
-    """The record that `encode` wrote; ValueError, KeyError or TypeError where it did not."""
-    if raw["format"] != FORMAT:
-        raise ValueError(f"a record of format {raw['format']}")
-    plan = raw["plan"]
-    rules = [obj for obj in map(from_json, plan["node_rules"]) if isinstance(obj, Rule)]
-    claims = [obj for obj in map(from_json, raw.get("claims", ())) if isinstance(obj, Route)]
-    return Record(
-        **{k: v for k, v in raw.items() if k not in ("format", "plan", "claims")},
-        claims=tuple(claims),
-        plan=Plan(
-            present=tuple(map(from_json, plan["present"])),
-            node_rules=tuple(rules),
-            defaults=tuple(map(_default, plan["defaults"])),
-            reported=tuple(map(from_json, plan["reported"])),
-            notes=tuple(plan["notes"]),
-        ),
-    )
-
-
-def _default(raw: dict[str, Any]) -> MainDefault:
-    return typed(MainDefault, {**raw, "versions": tuple(raw.get("versions", (4, 6)))})
-
-
 def marker_of(owner: str) -> str:
     """What stands for a user of a segment: an owner's name may be longer than that of a file."""
-    return _hashed(owner)
+    return hashed(owner)
 
 
 @lru_cache(maxsize=64)
 def _decoded(text: bytes) -> Record:
     """A segment's record stays the same from pod to pod."""
     return decode(json.loads(text.decode()))
-
-
-def _hashed(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:40]

@@ -19,7 +19,7 @@ from underlay.lab.runtime import Runtime, configuration
 from underlay.lab.topology import Lan, Node
 from underlay.log import Log, LogOptions
 from underlay.plugins import PLUGINS
-from underlay.records import Record
+from underlay.record import Record
 
 GROUP = "239.1.1.1"
 BLUE, GREEN = ["10.66.0.0/24", "fd00:66::/64"], ["10.67.0.0/24", "fd00:67::/64"]

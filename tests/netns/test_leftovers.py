@@ -29,7 +29,7 @@ from underlay.leftovers.seen import Seen
 from underlay.log import Log, LogOptions
 from underlay.objects import HOST
 from underlay.plan import Plan
-from underlay.records import Record
+from underlay.record import Record
 
 
 @pytest.fixture

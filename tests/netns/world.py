@@ -29,7 +29,7 @@ from underlay.lab.topology import Host, Lan, Node, Router, Via, add_routes
 from underlay.log import Log, LogOptions
 from underlay.oneshot import OwnNode
 from underlay.plugins import PLUGINS
-from underlay.records import Record
+from underlay.record import Record
 
 LAN_A, LAN_B = subnets("10.6.0.0/24", "fd00:6::/64"), subnets("10.7.0.0/24", "fd00:7::/64")
 OUTSIDE = subnets("198.51.100.0/24", "fd00:51::/64")

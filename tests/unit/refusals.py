@@ -30,7 +30,8 @@ from underlay.plan import Outcome, Plan, apply
 from underlay.plugins.routetable import PLUGIN as ROUTETABLE
 from underlay.plugins.vxlan import PLUGIN as VXLAN
 from underlay.ranges import Range
-from underlay.records import Record, Records
+from underlay.record import Record
+from underlay.records import Records
 
 NETWORK_NAME = "vxlan-cni.travishegner.com/NetworkName"
 REQUESTED = "vxlan-cni.travishegner.com/RequestedAddress"

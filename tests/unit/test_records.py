@@ -15,7 +15,8 @@ from underlay.cni.errors import IoFailure, TryAgainLater
 from underlay.objects import HOST, POD, Neigh, Route, Rule, Sysctl, VethPair
 from underlay.objects.route import Hop
 from underlay.plan import MainDefault, Plan
-from underlay.records import Record, Records, Taken
+from underlay.record import Record, Taken
+from underlay.records import Records
 
 PLAN = Plan(
     present=(

@@ -16,7 +16,8 @@ from underlay.leftovers.seen import Netns, Seen, Segment, Unreadable
 from underlay.objects import HOST, POD, Neigh, Route, Rule
 from underlay.objects.link import Link as SeenLink
 from underlay.plan import Plan
-from underlay.records import Record, decode, encode, marker_of
+from underlay.record import Record, decode, encode
+from underlay.records import marker_of
 from underlay.status.facts import MISSING, OTHERS, OURS, Firewall, Installed, Link, NodeFacts
 from underlay.status.findings import Finding, Level, findings
 from underlay.status.firewall import chains, dropping, drops_invalid, of_kube_proxy

@@ -36,7 +36,8 @@ from prometheus_client.registry import Collector
 from underlay.agent.errors import AgentError
 from underlay.cni.verbs import VERBS
 from underlay.plugins import PLUGINS
-from underlay.records import DELEGATES, RECORD
+from underlay.record import RECORD
+from underlay.records import DELEGATES
 
 OTHER = "other"  # what a client names and we don't know: labels come from us, or there is no end of them
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)

@@ -15,7 +15,7 @@ from underlay.cni.scene import Scene
 from underlay.facts import Facts
 from underlay.objects import LinkAddress, Object, Sysctl, VethPair, quoted
 from underlay.plan import Plan
-from underlay.records import Record
+from underlay.record import Record
 
 
 def add_to_chain(plugin: ChainedPlugin[C], request: Request[C]) -> Json:

@@ -23,7 +23,7 @@ from underlay.cni.segment import join, rejoin
 from underlay.cni.unrecorded import withdraw_unrecorded
 from underlay.objects import HOST
 from underlay.plan import Plan
-from underlay.records import Record
+from underlay.record import Record
 
 Decided = tuple[Record, Plan, Result]
 Decide = Callable[[Record], Decided]

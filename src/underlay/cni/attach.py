@@ -18,7 +18,8 @@ from underlay.cni.settle import drop_unused_rules, make_node_rules, settle_main_
 from underlay.digest import sha256
 from underlay.objects import LinkAddress, Object
 from underlay.plan import Applied, Plan, apply, revert, take_back
-from underlay.records import PodRecords, Record
+from underlay.record import Record
+from underlay.records import PodRecords
 
 SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
 

@@ -10,7 +10,7 @@ from underlay.cni.errors import CniError, DecodingFailure, InvalidConfig
 from underlay.cni.execute import UNKNOWN_COMMAND, execute, found_in
 from underlay.cni.plugin import Node
 from underlay.cni.result import Result, parse, render
-from underlay.records import Record
+from underlay.record import Record
 
 Json = dict[str, Any]
 OWN_NETNS = "/proc/self/ns/net"  # the node's, where an address is for the node itself

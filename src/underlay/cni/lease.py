@@ -20,7 +20,7 @@ from underlay.cni.wish import Claimant
 from underlay.objects import HOST, IP, Route
 from underlay.objects.wire import interface
 from underlay.plan import apply
-from underlay.records import Record
+from underlay.record import Record
 
 
 def obtain(ipam: Wanted | Delegated, record: Record, scene: Scene) -> tuple[Record, Result]:

@@ -12,7 +12,8 @@ from underlay.cni.request import Json, Request, netns_to_clean, refuse_own_names
 from underlay.cni.scene import Scene
 from underlay.cni.segment import holders
 from underlay.cni.unrecorded import given_by, withdraw_unrecorded
-from underlay.records import RECORD, PodRecords, Record, record_name
+from underlay.record import RECORD, Record, record_name
+from underlay.records import PodRecords
 
 
 def delete(request: Request[C]) -> None:

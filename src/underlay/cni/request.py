@@ -20,7 +20,7 @@ from underlay.facts import Facts
 from underlay.log import Log
 from underlay.objects import IP, POD, Route
 from underlay.plan import Plan
-from underlay.records import Record, record_name
+from underlay.record import Record, record_name
 from underlay.store import ENCODER
 from underlay.values import dataclass
 

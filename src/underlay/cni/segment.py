@@ -22,7 +22,8 @@ from underlay.digest import sha256
 from underlay.facts import Interface, Underlay
 from underlay.objects import Object, links_of
 from underlay.plan import Applied, Plan, apply, missing, revert, take_back
-from underlay.records import Record, SegmentRecords
+from underlay.record import Record
+from underlay.records import SegmentRecords
 
 GATEWAYS = "gateways"
 

@@ -15,7 +15,8 @@ from underlay.log import Log
 from underlay.main_default import keeps_anyway, loses
 from underlay.objects import POD, Object, Route, Rule, Sysctl
 from underlay.plan import MainDefault
-from underlay.records import PodRecords, Record, Records, Taken
+from underlay.record import Record, Taken
+from underlay.records import PodRecords, Records
 
 RULES = "rules of the node"  # as what they are kept in a memory
 

@@ -17,7 +17,7 @@ from underlay.cni.segment import leave
 from underlay.facts import Remains
 from underlay.objects import POD
 from underlay.plan import Plan
-from underlay.records import Record
+from underlay.record import Record
 
 
 def withdraw_unrecorded(attachment: Attachment, request: Request[C], scene: Scene) -> list[CniError]:

@@ -15,7 +15,7 @@ from underlay.cni.scene import Scene
 from underlay.cni.segment import segment_plan, underlay_of
 from underlay.objects import HOST, MAIN, OURS, LinkAddress, Macvlan, Object, Route
 from underlay.plan import apply, missing
-from underlay.records import Record
+from underlay.record import Record
 
 FORWARDING = {4: "ipv4/conf/all/forwarding", 6: "ipv6/conf/all/forwarding"}
 

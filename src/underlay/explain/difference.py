@@ -11,7 +11,8 @@ from underlay.main_default import nic_order
 from underlay.netlink.facts import NodeKernel
 from underlay.objects import Object
 from underlay.oneshot import HostNode
-from underlay.records import Record, Records
+from underlay.record import Record
+from underlay.records import Records
 from underlay.values import dataclass
 
 SHORTEST = 6  # characters of a container's id that are enough

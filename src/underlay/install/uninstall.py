@@ -24,7 +24,7 @@ from underlay.log import Log
 from underlay.objects import HOST
 from underlay.oneshot import HostNode
 from underlay.plugins import PLUGINS
-from underlay.records import Record
+from underlay.record import Record
 from underlay.values import dataclass
 
 CHANGED = ".changed"  # the ending of a configuration that somebody has changed: a runtime reads it no more

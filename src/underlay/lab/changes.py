@@ -11,7 +11,8 @@ from underlay.lab.cluster import Cluster
 from underlay.lab.scenario import Nic
 from underlay.netns import identity, open_netns
 from underlay.objects import Object, Route, Sysctl
-from underlay.records import Displaced, Records
+from underlay.record import Displaced
+from underlay.records import Records
 
 
 def changes(cluster: Cluster, nic: Nic) -> list[tuple[str, list[str]]]:

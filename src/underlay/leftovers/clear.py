@@ -32,7 +32,8 @@ from underlay.objects import Object
 from underlay.oneshot import HostNode
 from underlay.plan import apply
 from underlay.plugins import OWN
-from underlay.records import RECORD, Record, marker_of
+from underlay.record import RECORD, Record
+from underlay.records import marker_of
 from underlay.values import dataclass
 
 

@@ -18,7 +18,8 @@ from underlay.objects.link import Link
 from underlay.objects.vxlan import IFLA_VXLAN_ID
 from underlay.objects.wire import attributes, u32
 from underlay.plugins.vxlan_node import is_of_a_network
-from underlay.records import Record, marker_of
+from underlay.record import Record
+from underlay.records import marker_of
 from underlay.values import dataclass
 
 UNSEEN = (

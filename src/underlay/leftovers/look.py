@@ -19,7 +19,8 @@ from underlay.netlink.facts import NodeKernel, netns_id
 from underlay.objects import HOST, OURS, POD, Object
 from underlay.oneshot import HostNode
 from underlay.plugins import PLUGINS
-from underlay.records import Record, Records
+from underlay.record import Record
+from underlay.records import Records
 
 NAMED = ("/run/netns", "/var/run/netns", "/var/run/docker/netns")
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode, PROC_PID_INIT_INO

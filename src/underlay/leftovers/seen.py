@@ -10,7 +10,7 @@ from underlay.cni.several.record import Delegation
 from underlay.facts import Interface, Underlay
 from underlay.objects import IP, Object
 from underlay.objects.link import Link
-from underlay.records import Record
+from underlay.record import Record
 from underlay.values import dataclass
 
 

@@ -10,7 +10,7 @@ from underlay.leftovers.found import Leftover
 from underlay.leftovers.seen import Seen
 from underlay.main_default import nic_order
 from underlay.objects import IP
-from underlay.records import Record
+from underlay.record import Record
 from underlay.values import dataclass
 
 OURS, OTHERS, MISSING = "ours", "another program's", "missing"

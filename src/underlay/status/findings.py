@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from underlay.objects import IP, POD, Address, Neigh, Rule
-from underlay.records import Record
+from underlay.record import Record
 from underlay.status.facts import MISSING, OTHERS, OURS, NodeFacts
 from underlay.values import dataclass
 

@@ -22,7 +22,7 @@ from underlay.leftovers.seen import Seen
 from underlay.objects import HOST, IP
 from underlay.oneshot import HostNode
 from underlay.plugins import PLUGINS
-from underlay.records import Record
+from underlay.record import Record
 from underlay.status import firewall, managers
 from underlay.status.facts import MISSING, OTHERS, OURS, Firewall, Installed, Link, NodeFacts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from underlay.records import Record
+from underlay.record import Record
 from underlay.status.facts import OURS, NodeFacts
 from underlay.status.findings import Finding, Level, addresses_of, pod_of
 

@@ -20,7 +20,7 @@ from underlay.cni.several.record import Delegation, read, write
 from underlay.cni.several.remove import take_off
 from underlay.networks.delegates import Delegate
 from underlay.networks.status import NETWORK_STATUS, network_status
-from underlay.records import Record
+from underlay.record import Record
 from underlay.store import Store
 
 

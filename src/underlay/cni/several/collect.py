@@ -14,7 +14,7 @@ from underlay.cni.several.calling import Calling, Run, caller_of, usable_calling
 from underlay.cni.several.record import Delegation, read
 from underlay.cni.several.remove import take_off, take_off_unrecorded
 from underlay.networks.conflist import Conflist
-from underlay.records import RECORD, record_name
+from underlay.record import RECORD, record_name
 from underlay.store import Store
 from underlay.values import dataclass
 

@@ -23,7 +23,7 @@ from underlay.cni.settle import settle_main_default
 from underlay.networks.delegates import Delegate
 from underlay.objects import POD, Route
 from underlay.plan import MainDefault, Plan, apply, missing
-from underlay.records import RECORD, Record
+from underlay.record import RECORD, Record
 
 PLUGIN = "default-route"  # in the place of a plugin's name, in the names of these records
 BOOT = 3  # the protocol of routes that nobody's routing daemon has made, as all main plugins give

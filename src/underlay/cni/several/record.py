@@ -8,7 +8,7 @@ from typing import Any
 
 from underlay.networks.conflist import Conflist
 from underlay.networks.delegates import Delegate
-from underlay.records import record_name
+from underlay.record import record_name
 from underlay.store import UNREADABLE, Store
 from underlay.values import dataclass
 

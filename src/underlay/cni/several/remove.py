@@ -22,7 +22,7 @@ from underlay.cni.several.calling import Calling, Run, caller_of, usable_calling
 from underlay.cni.several.record import Delegation, read, write
 from underlay.networks.conflist import Conflist
 from underlay.networks.delegates import Delegate
-from underlay.records import record_name
+from underlay.record import record_name
 from underlay.store import Store
 
 # Of a plugin that refuses to begin: it has done nothing with that configuration, and never will.

@@ -14,7 +14,7 @@ from underlay.cni.several.calling import Calling, Run, calling, refuse_unready
 from underlay.cni.several.record import read, read_all
 from underlay.networks.conflist import Conflist
 from underlay.networks.delegates import Delegate
-from underlay.records import record_name
+from underlay.record import record_name
 
 
 def check(plugin: MetaPlugin[C], request: Request[C], run: Run) -> None:
