@@ -18,9 +18,8 @@ from underlay.netlink.socket import Refused
 from underlay.objects import Ns, Object, Request, Route, View, Write, links_of, made_in, stands_on
 from underlay.objects.link import brings_up, is_new_link
 from underlay.objects.wire import EXCL, IFINFO, RTM_DELLINK, Message, ifinfo
-from underlay.plan import Added, Changed, Found, Outcome, gives_way
+from underlay.plan import ADDED, Changed, Found, Outcome, gives_way
 
-ADDED = Added()
 Encode = Callable[[View], Request | None]
 # An object, what is sent for it, and the setting of ours or of nobody's that it changes. No NamedTuple:
 # that takes six times as long to make, and there is one for each object of a plan.
