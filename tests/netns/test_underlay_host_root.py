@@ -34,6 +34,8 @@ def root() -> Iterator[Path]:
     # Below /run and never removed: a file that is removed through a bind mount is gone on this machine.
     directory = Path(tempfile.mkdtemp(prefix="host-root-", dir="/run"))
     subprocess.run(["mount", "--rbind", "/", directory], check=True)
+    # What is mounted comes here too; but to take this off must not take off every namespace's name as well.
+    subprocess.run(["mount", "--make-rslave", directory], check=True)
     for where in (f"{directory}{ON_THE_NODE}", ON_THE_NODE):
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", where], check=True)
     yield directory
