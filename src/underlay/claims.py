@@ -85,15 +85,6 @@ class Claims:
             raise _failure("reading", path, error) from error
         return Claimed(dev, owner)
 
-    def release(self, ip: IP, owner: str) -> bool:
-        """Removes the entry if it is that owner's; whether it was."""
-        found = self.holder(ip)
-        if not found or found.owner != owner:
-            return False
-        with self.sharing():
-            self.drop(ip)
-        return True
-
     def drop(self, ip: IP) -> None:
         """Removes an entry while `sharing` is held."""
         path = self._path(ip)

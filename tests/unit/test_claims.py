@@ -21,6 +21,16 @@ POD = "c1/lan:eth0:vxlan.json"
 OTHER = "c2/lan:eth0:vxlan.json"
 
 
+def release(claims: Claims, ip: IP, owner: str) -> bool:
+    """As `cni.claim.release` does it, without the route: whether the entry was that owner's."""
+    with claims.sharing():
+        found = claims.holder(ip)
+        if not found or found.owner != owner:
+            return False
+        claims.drop(ip)
+        return True
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Made by the claims themselves, as the state's directory is."""
@@ -68,9 +78,9 @@ def test_an_owner_has_an_address_by_one_link_only(claims: Claims) -> None:
 def test_only_the_owner_gives_an_address_back(claims: Claims) -> None:
     claims.reserve(A4, "mv_blue", POD)
 
-    assert not claims.release(A4, OTHER)
-    assert claims.release(A4, POD)
-    assert not claims.release(A4, POD)
+    assert not release(claims, A4, OTHER)
+    assert release(claims, A4, POD)
+    assert not release(claims, A4, POD)
     assert claims.holder(A4) is None
     assert claims.reserve(A4, "mv_blue", OTHER)
 
@@ -93,7 +103,7 @@ def test_where_nothing_is_claimed_nothing_is_listed_and_nothing_is_made(claims: 
     assert claims.all() == {}
     assert claims.numbers(4) == claims.numbers(6) == set()
     assert claims.holder(A4) is None
-    assert not claims.release(A4, POD)
+    assert not release(claims, A4, POD)
     with claims.alone() as is_alone:
         assert not is_alone
     assert not root.exists()
@@ -110,10 +120,10 @@ def test_somebody_elses_file_is_no_claim(claims: Claims, root: Path) -> None:
 def test_the_directory_is_there_only_while_something_is_in_it(claims: Claims, root: Path) -> None:
     claims.reserve(A4, "mv_blue", POD)
     claims.reserve(A6, "mv_blue", POD)
-    claims.release(A4, POD)
+    release(claims, A4, POD)
     assert os.listdir(root / "1" / DIRECTORY) == [str(A6)]
 
-    claims.release(A6, POD)
+    release(claims, A6, POD)
     assert not root.exists()
     assert root.parent.exists()
 
@@ -218,7 +228,7 @@ def test_calls_that_make_and_remove_the_directory_all_the_time_lose_no_claim(
         for _ in range(50):
             wrong["not reserved"] += not claims.reserve(ip, "mv_blue", owner)
             wrong["not there"] += claims.holder(ip) != Claimed("mv_blue", owner)
-            wrong["not released"] += not claims.release(ip, owner)
+            wrong["not released"] += not release(claims, ip, owner)
 
     run(call, 8)
 
